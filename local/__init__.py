@@ -1,0 +1,1 @@
+"""The same cloud on one machine: AWS emulator, Step Functions engine, HealthImaging emulator, MariaDB, receiver."""

@@ -1,0 +1,68 @@
+"""The AWS clients of the local stack, all against one endpoint on loopback. The only module of `local` that imports boto3."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+ACCESS_KEY_ID = "local"
+SECRET_ACCESS_KEY = "local"  # noqa: S105 - the emulator accepts any credentials
+
+
+class Aws:
+    """Clients for the emulator at `endpoint_url`, made when first used and kept; safe to share between threads."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        self.endpoint_url = endpoint_url
+        self._session = boto3.Session(
+            aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
+        )
+        self._config = Config(
+            connect_timeout=5,
+            read_timeout=900,  # a Lambda may run for 15 minutes
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=50,
+            s3={"addressing_style": "path"},
+        )
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        return self._session.client("cloudformation", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        return self._session.client("events", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def functions(self) -> LambdaClient:
+        return self._session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        return self._session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def secrets(self) -> SecretsManagerClient:
+        return self._session.client("secretsmanager", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def sqs(self) -> SQSClient:
+        return self._session.client("sqs", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        return self._session.client("ssm", endpoint_url=self.endpoint_url, config=self._config)
