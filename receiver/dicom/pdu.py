@@ -1,0 +1,251 @@
+"""DICOM's PDUs and command sets as bytes, in both directions (PS3.8 9.3, PS3.7 6.3). Pure functions, no pynetdicom.
+
+Everything from the wire is untrusted: what does not parse raises `MalformedPduError`. UIDs and AE titles stay bytes here, since
+a peer may propose any; nothing but their padding is interpreted.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from receiver.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)  # PS3.8 9.3.1
+HEADER_BYTES = 6  # type, reserved, length
+PDV_HEADER_BYTES = 6  # length, presentation context id, message control header
+COMMAND, LAST = 0x01, 0x02  # message control header, PS3.8 E.2
+
+C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001  # PS3.7 E.1
+NO_DATA_SET = 0x0101
+
+AFFECTED_SOP_CLASS_UID = 0x0002
+COMMAND_FIELD = 0x0100
+MESSAGE_ID = 0x0110
+MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
+PRIORITY = 0x0700
+COMMAND_DATA_SET_TYPE = 0x0800
+STATUS = 0x0900
+AFFECTED_SOP_INSTANCE_UID = 0x1000
+
+APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
+MAX_PDU_BYTES = 131072
+"""What both our sides ask the peer to keep below (PS3.8 D.1): large enough that headers and system calls cost nothing."""
+
+_APPLICATION_CONTEXT, _CONTEXT_RQ, _CONTEXT_AC, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
+_ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
+_MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS_UID, _IMPLEMENTATION_VERSION_NAME = 0x51, 0x52, 0x55
+
+RELEASE_RQ_PDU = struct.pack(">BxIxxxx", RELEASE_RQ, 4)
+
+
+class MalformedPduError(ValueError):
+    """Bytes that are no PDU or command set. The text says what is wrong and quotes no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedContext:
+    """A presentation context as proposed: UIDs as on the wire, without padding."""
+
+    context_id: int
+    abstract_syntax: bytes
+    transfer_syntaxes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextResult:
+    """The answer to a proposed context; `result` is 0 for acceptance (PS3.8 9.3.3.2)."""
+
+    context_id: int
+    result: int
+    transfer_syntax: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateRq:
+    """An A-ASSOCIATE-RQ. The AE titles are the 16 bytes of the wire; `max_pdu_bytes` is 0 for no limit."""
+
+    called_ae: bytes
+    calling_ae: bytes
+    application_context: bytes
+    contexts: tuple[ProposedContext, ...]
+    max_pdu_bytes: int
+
+    @classmethod
+    def parse(cls, body: bytes) -> AssociateRq:
+        """From the bytes after the PDU's header. Raises MalformedPduError."""
+        if len(body) < 68:
+            raise MalformedPduError("A-ASSOCIATE-RQ shorter than its fixed fields")
+        application_context, contexts, max_pdu_bytes = b"", [], 0
+        for kind, value in _items(body[68:]):
+            if kind == _APPLICATION_CONTEXT:
+                application_context = value.rstrip(b"\0 ")
+            elif kind == _CONTEXT_RQ:
+                contexts.append(_proposed_context(value))
+            elif kind == _USER_INFORMATION:
+                max_pdu_bytes = _max_pdu_bytes(value)
+        if len({context.context_id for context in contexts}) != len(contexts):
+            raise MalformedPduError("A-ASSOCIATE-RQ with a presentation context id twice")
+        return cls(body[4:20], body[20:36], application_context, tuple(contexts), max_pdu_bytes)
+
+
+def associate_rq(*, called_ae: bytes, calling_ae: bytes, contexts: Iterable[ProposedContext], max_pdu_bytes: int) -> bytes:
+    """A whole A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles are at most 16 bytes."""
+    items = b"".join(
+        _item(
+            _CONTEXT_RQ,
+            bytes((context.context_id, 0, 0, 0))
+            + _item(_ABSTRACT_SYNTAX, context.abstract_syntax)
+            + b"".join(_item(_TRANSFER_SYNTAX, syntax) for syntax in context.transfer_syntaxes),
+        )
+        for context in contexts
+    )
+    return _associate(ASSOCIATE_RQ, called_ae.ljust(16), calling_ae.ljust(16), items, max_pdu_bytes)
+
+
+def associate_ac(*, request: AssociateRq, results: Iterable[ContextResult], max_pdu_bytes: int) -> bytes:
+    """A whole A-ASSOCIATE-AC (PS3.8 9.3.3), the AE titles returned as they came."""
+    items = b"".join(
+        _item(_CONTEXT_AC, bytes((one.context_id, 0, one.result, 0)) + _item(_TRANSFER_SYNTAX, one.transfer_syntax))
+        for one in results
+    )
+    return _associate(ASSOCIATE_AC, request.called_ae, request.calling_ae, items, max_pdu_bytes)
+
+
+def parse_associate_ac(body: bytes) -> tuple[dict[int, ContextResult], int]:
+    """(results by context id, the peer's largest PDU or 0) of the bytes after the header. Raises MalformedPduError."""
+    if len(body) < 68:
+        raise MalformedPduError("A-ASSOCIATE-AC shorter than its fixed fields")
+    results, max_pdu_bytes = {}, 0
+    for kind, value in _items(body[68:]):
+        if kind == _CONTEXT_AC:
+            if len(value) < 4:
+                raise MalformedPduError("presentation context item shorter than its fixed fields")
+            syntaxes = [syntax for sub, syntax in _items(value[4:]) if sub == _TRANSFER_SYNTAX]
+            results[value[0]] = ContextResult(value[0], value[2], syntaxes[0] if syntaxes else b"")
+        elif kind == _USER_INFORMATION:
+            max_pdu_bytes = _max_pdu_bytes(value)
+    return results, max_pdu_bytes
+
+
+def command_elements(data: bytes | bytearray) -> dict[int, bytes]:
+    """Element number -> value of a command set, which is always implicit VR little endian (PS3.7 6.3.1).
+
+    Raises MalformedPduError when it does not end where its last element ends, or holds another group.
+    """
+    elements, at = {}, 0
+    try:
+        while at < len(data):
+            group, element, length = struct.unpack_from("<HHI", data, at)
+            at += 8 + length
+            if group != 0x0000 or at > len(data):
+                raise MalformedPduError("a command set with another group, or a length beyond its end")
+            elements[element] = bytes(data[at - length : at])
+    except struct.error:
+        raise MalformedPduError("a command set that ends within an element") from None
+    return elements
+
+
+def unsigned_short(elements: dict[int, bytes], number: int) -> int:
+    """The value of an element of VR US. Raises MalformedPduError when it is absent or no US."""
+    value = elements.get(number, b"")
+    if len(value) != 2:
+        raise MalformedPduError(f"a command set without a readable (0000,{number:04X})")
+    return int.from_bytes(value, "little")
+
+
+def command_pdu(context_id: int, elements: Sequence[tuple[int, bytes | int]]) -> bytes:
+    """A command set, complete in one P-DATA-TF PDU; integers are of VR US."""
+    encoded = []
+    for number, value in elements:
+        raw = value.to_bytes(2, "little") if isinstance(value, int) else value + b"\0" * (len(value) % 2)
+        encoded += [struct.pack("<HHI", 0, number, len(raw)), raw]
+    command = b"".join(encoded)
+    command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
+    return p_data_header(len(command), context_id, COMMAND | LAST) + command
+
+
+def p_data_header(length: int, context_id: int, control: int) -> bytes:
+    """What stands before a fragment of `length` bytes that is alone in its P-DATA-TF PDU (PS3.8 9.3.5)."""
+    return struct.pack(">BxIIBB", P_DATA_TF, length + PDV_HEADER_BYTES, length + 2, context_id, control)
+
+
+def store_request(context_id: int, sop_class: bytes, sop_instance: bytes, message_id: int) -> bytes:
+    """A C-STORE-RQ of medium priority, which a data set follows (PS3.7 9.3.1.1)."""
+    return command_pdu(
+        context_id,
+        (
+            (AFFECTED_SOP_CLASS_UID, sop_class),
+            (COMMAND_FIELD, C_STORE_RQ),
+            (MESSAGE_ID, message_id),
+            (PRIORITY, 0),
+            (COMMAND_DATA_SET_TYPE, 1),
+            (AFFECTED_SOP_INSTANCE_UID, sop_instance),
+        ),
+    )
+
+
+def store_response(context_id: int, sop_class: bytes, sop_instance: bytes, message_id: int, status: int) -> bytes:
+    """A C-STORE-RSP, to leave in one write (PS3.7 9.3.1.2)."""
+    return command_pdu(
+        context_id,
+        (
+            (AFFECTED_SOP_CLASS_UID, sop_class),
+            (COMMAND_FIELD, C_STORE_RSP),
+            (MESSAGE_ID_BEING_RESPONDED_TO, message_id),
+            (COMMAND_DATA_SET_TYPE, NO_DATA_SET),
+            (STATUS, status),
+            (AFFECTED_SOP_INSTANCE_UID, sop_instance),
+        ),
+    )
+
+
+def _associate(kind: int, called_ae: bytes, calling_ae: bytes, items: bytes, max_pdu_bytes: int) -> bytes:
+    user_information = (
+        _item(_MAXIMUM_LENGTH, struct.pack(">I", max_pdu_bytes))
+        + _item(_IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_CLASS_UID.encode())
+        + _item(_IMPLEMENTATION_VERSION_NAME, IMPLEMENTATION_VERSION_NAME.encode())
+    )
+    body = (
+        struct.pack(">Hxx16s16s32x", 1, called_ae, calling_ae)
+        + _item(_APPLICATION_CONTEXT, APPLICATION_CONTEXT)
+        + items
+        + _item(_USER_INFORMATION, user_information)
+    )
+    return struct.pack(">BxI", kind, len(body)) + body
+
+
+def _item(kind: int, value: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(value)) + value
+
+
+def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < len(data):
+        if at + 4 > len(data):
+            raise MalformedPduError("an item that ends within its header")
+        kind, length = struct.unpack_from(">BxH", data, at)
+        at += 4 + length
+        if at > len(data):
+            raise MalformedPduError("an item that is longer than what holds it")
+        yield kind, data[at - length : at]
+
+
+def _proposed_context(value: bytes) -> ProposedContext:
+    if len(value) < 4 or value[0] % 2 == 0:
+        raise MalformedPduError("a presentation context without an odd id")
+    abstract, transfer = b"", []
+    for kind, uid in _items(value[4:]):
+        if kind == _ABSTRACT_SYNTAX:
+            abstract = uid.rstrip(b"\0 ")
+        elif kind == _TRANSFER_SYNTAX:
+            transfer.append(uid.rstrip(b"\0 "))
+    return ProposedContext(value[0], abstract, tuple(transfer))
+
+
+def _max_pdu_bytes(user_information: bytes) -> int:
+    for kind, value in _items(user_information):
+        if kind == _MAXIMUM_LENGTH and len(value) == 4:
+            return int.from_bytes(value, "big")
+    return 0
