@@ -1,0 +1,109 @@
+"""`python -m local.healthimaging`: the emulator alone. Prints one line when it is ready; SIGTERM ends it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from local.aws import Aws
+from local.events import EventBus
+from local.healthimaging.faults import Faults
+from local.healthimaging.jobs import JobRunner
+from local.healthimaging.server import application
+from local.healthimaging.service import Service
+from local.healthimaging.settings import RATES, Rate, Settings
+from local.healthimaging.store import Store
+from local.processes import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # pydicom's warnings and log lines quote the values that they are about.
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    asked: dict[str, Rate] = dict(options.rate)
+    settings = Settings(
+        job_seconds=options.job_seconds,
+        rates={operation: asked.get(operation, asked.get("all", rate)) for operation, rate in RATES.items()},
+        concurrent_jobs=options.concurrent_jobs,
+        job_max_files=options.job_max_files,
+        job_max_bytes=options.job_max_bytes,
+    )
+    faults = Faults()
+    store = Store(options.state / "healthimaging.sqlite")
+    runner = JobRunner(
+        store=store,
+        s3=Aws(options.s3_endpoint).s3,
+        settings=settings,
+        faults=faults,
+        events=EventBus(Aws(options.events_endpoint)) if options.events_endpoint else None,
+        now=time.time,
+    )
+    service = Service(store=store, runner=runner, settings=settings, faults=faults)
+    if options.datastore_id:
+        service.ensure_datastore(options.datastore_id)
+    runner.resume()
+    config = uvicorn.Config(application(service, faults), log_config=None, access_log=False)
+    asyncio.run(_serve(uvicorn.Server(config), options.port))
+    runner.stop()
+    return 0
+
+
+async def _serve(server: uvicorn.Server, port: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((LOOPBACK, port))
+        listener.listen()
+        sys.stdout.write(f"HealthImaging emulator ready on http://{LOOPBACK}:{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        await server.serve(sockets=[listener])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local.healthimaging", description=__doc__)
+    parser.add_argument("--port", type=int, default=8084, help="port on loopback; 0 takes a free one (default 8084)")
+    parser.add_argument("--s3-endpoint", required=True, metavar="URL", help="where S3 is")
+    parser.add_argument("--events-endpoint", metavar="URL", help="where EventBridge is; without it no events are sent")
+    parser.add_argument("--state", required=True, type=Path, metavar="DIR", help="folder of the emulator's state")
+    parser.add_argument("--datastore-id", metavar="ID", help="make this data store unless it exists ([0-9a-z]{32})")
+    parser.add_argument("--job-seconds", type=float, default=Settings.job_seconds, metavar="S", help="least time of a job")
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        action="append",
+        default=[],
+        metavar="OPERATION=PER_SECOND/BURST",
+        help="rate of an operation, or of `all`; may be repeated (default: the service's)",
+    )
+    parser.add_argument("--concurrent-jobs", type=int, default=Settings.concurrent_jobs, metavar="N")
+    parser.add_argument("--job-max-files", type=int, default=Settings.job_max_files, metavar="N")
+    parser.add_argument("--job-max-bytes", type=int, default=Settings.job_max_bytes, metavar="N")
+    return parser
+
+
+def _rate(text: str) -> tuple[str, Rate]:
+    operation, _, numbers = text.partition("=")
+    per_second, _, burst = numbers.partition("/")
+    if operation not in {*RATES, "all"}:
+        raise argparse.ArgumentTypeError(f"no such operation: {operation}. It is one of all, {', '.join(RATES)}")
+    try:
+        return operation, Rate(float(per_second), float(burst))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("write a rate as OPERATION=PER_SECOND/BURST, for example all=1000/1000") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""How imported objects become image sets.
+
+- Objects that agree in every patient, study and series attribute (headers.py) share an image set.
+- The first set of a series is its primary set, version 1, unless it disagrees with a primary set of its study.
+- More objects that agree with the primary set, new or again, make its next version; the newest copy of an instance wins.
+- Objects that disagree make a new, non-primary set for each job: nothing is ever merged into a non-primary set.
+
+Source: AWS HealthImaging Developer Guide, "Understanding image sets". It groups by StudyDate, AccessionNumber, PatientID,
+StudyInstanceUID, StudyID, SeriesInstanceUID and SeriesNumber, and calls a difference in any normalized attribute a conflict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local.healthimaging.store import new_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from local.healthimaging.headers import Header
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """An image set as one job left it, with the keys of that job's objects that it holds."""
+
+    id: str
+    version: int
+    is_primary: bool
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    patient: str
+    study: str
+    series: str
+
+
+def place(db: sqlite3.Connection, datastore_id: str, headers: Sequence[Header], now: float) -> list[ImageSet]:
+    """Put the objects of one job, in the order of their keys, into image sets. To be called once per job, in a transaction."""
+    groups: dict[_Metadata, list[Header]] = {}
+    for header in headers:
+        metadata = _Metadata(_canonical(header.patient), _canonical(header.study), _canonical(header.series))
+        groups.setdefault(metadata, []).append(header)
+    return [_place_group(db, datastore_id, metadata, group, now) for metadata, group in groups.items()]
+
+
+def _place_group(
+    db: sqlite3.Connection, datastore_id: str, metadata: _Metadata, group: Sequence[Header], now: float
+) -> ImageSet:
+    study_uid, series_uid = group[0].study["StudyInstanceUID"], group[0].series["SeriesInstanceUID"]
+    primaries = db.execute(
+        "SELECT * FROM image_set WHERE datastore_id = ? AND study_uid = ? AND is_primary = 1", (datastore_id, study_uid)
+    ).fetchall()
+    own = next((row for row in primaries if row["series_uid"] == series_uid), None)
+    conflict = any((row["patient"], row["study"]) != (metadata.patient, metadata.study) for row in primaries) or (
+        own is not None and own["series"] != metadata.series
+    )
+    if own is not None and not conflict:
+        image_set_id, version = str(own["id"]), int(own["version"]) + 1
+        db.execute("UPDATE image_set SET version = ?, updated_at = ? WHERE id = ?", (version, now, image_set_id))
+    else:
+        image_set_id, version = new_id(), 1
+        db.execute(
+            "INSERT INTO image_set VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(image_set_id, datastore_id, study_uid, series_uid, not conflict, version),
+                *(metadata.patient, metadata.study, metadata.series, now, now),
+            ),
+        )
+    db.executemany(
+        "INSERT OR REPLACE INTO instance VALUES (?, ?, ?, ?)",
+        [
+            (image_set_id, header.instance["SOPInstanceUID"], header.transfer_syntax_uid, _canonical(header.instance))
+            for header in group
+        ],
+    )
+    return ImageSet(image_set_id, version, not conflict, tuple(header.key for header in group))
+
+
+def _canonical(attributes: Mapping[str, str]) -> str:
+    return json.dumps(attributes, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,112 @@
+"""Reads everything below a job's prefix in S3: which objects can be imported, and why the others cannot."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.healthimaging.headers import FileRefusedError, Header, read_header
+from local.healthimaging.outputs import FileFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+    from local.healthimaging.faults import Faults
+    from local.healthimaging.settings import Settings
+
+_FIRST_READ_BYTES = 64 * 1024
+_READ_GROWTH = 16
+_READERS = 8
+
+_FILE_COUNTS_LIMIT = "FILE_COUNTS_LIMIT: The number of files exceeds the limit of {limit} files per import job."
+_FILE_SIZE_LIMIT = "FILE_SIZE_LIMIT: The size of all files exceeds the limit of {limit} bytes per import job."
+
+
+class JobFailedError(Exception):
+    """The job as a whole cannot be done. The text is the second line of the job's message."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found, in the order of the keys."""
+
+    headers: Sequence[Header]
+    failures: Sequence[FileFailure]
+
+
+def scan(s3: S3Client, input_uri: str, faults: Faults, settings: Settings) -> Scan:
+    """Read the header of every object below `input_uri`.
+
+    The prefix is taken as S3 takes it, so without a trailing slash it matches more than a folder (undocumented).
+    Raises JobFailedError over the service's limits or when the bucket cannot be read, BotoCoreError when S3 is away.
+    """
+    bucket, prefix = split_uri(input_uri)
+    objects = _list(s3, bucket, prefix, settings)
+
+    def read(item: tuple[str, int]) -> Header | FileFailure:
+        key, size_bytes = item
+        try:
+            match faults.of_file(key):
+                case "server":
+                    return FileFailure(key, "InternalServerException", "Internal server error")
+                case "customer":
+                    raise FileRefusedError("This failure was asked for by a test")  # noqa: TRY301 - the handler below is its reader
+                case None:
+                    return _read(s3, bucket, key, size_bytes, settings)
+        except FileRefusedError as error:
+            return FileFailure(key, "ValidationException", str(error))
+        except (BotoCoreError, ClientError):
+            return FileFailure(key, "InternalServerException", "The object could not be read")
+
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="scan") as readers:
+        results = list(readers.map(read, objects))
+    return Scan(
+        [result for result in results if isinstance(result, Header)],
+        [result for result in results if isinstance(result, FileFailure)],
+    )
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """(bucket, key or prefix) of an S3 URI."""
+    parts = urlsplit(uri, allow_fragments=False)
+    return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").lstrip("/")
+
+
+def _list(s3: S3Client, bucket: str, prefix: str, settings: Settings) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    total_bytes = 0
+    try:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                if item["Key"].endswith("/") and item["Size"] == 0:
+                    continue  # what consoles write to show an empty folder
+                found.append((item["Key"], item["Size"]))
+                total_bytes += item["Size"]
+            if len(found) > settings.job_max_files:
+                raise JobFailedError(_FILE_COUNTS_LIMIT.format(limit=settings.job_max_files))
+    except ClientError as error:
+        raise JobFailedError("The input bucket could not be listed") from error
+    if total_bytes > settings.job_max_bytes:
+        raise JobFailedError(_FILE_SIZE_LIMIT.format(limit=settings.job_max_bytes))
+    return found
+
+
+def _read(s3: S3Client, bucket: str, key: str, size_bytes: int, settings: Settings) -> Header:
+    """Read as much of the object as its header takes: nearly always the first range is enough."""
+    if size_bytes > settings.file_max_bytes:
+        raise FileRefusedError(f"The file is larger than {settings.file_max_bytes} bytes")
+    if size_bytes == 0:
+        raise FileRefusedError("DICOM attributes does not exist")
+    read_bytes = _FIRST_READ_BYTES
+    while True:
+        answer = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{read_bytes - 1}")
+        header = read_header(key, answer["Body"].read(), whole=read_bytes >= size_bytes)
+        if header is not None:
+            return header
+        read_bytes *= _READ_GROWTH
