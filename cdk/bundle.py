@@ -1,0 +1,138 @@
+"""The one Lambda bundle: contract, workflows and lambdas with what they need at run time, as a zip file.
+
+Built by uv from uv.lock, without Docker: wheels for the functions' platform are unpacked, nothing is compiled or run.
+boto3 is the runtime's own and stays out, as do the command line's packages, bytecode and pydicom's test images. The
+bundle is named by a hash of what is in it, and of nothing else: same input, same hash, on any machine.
+
+Everything is kept under `.build/`, so a second build needs no network and, when nothing changed, no work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cdk.tools import ROOT, uv
+
+PYTHON_VERSION = "3.12"
+SOURCES = ("contract", "workflows", "lambdas")
+
+_NOT_AT_RUN_TIME = ("typer", "rich")
+_LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin"})
+_LEFT_OUT_FILES = frozenset({".lock", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
+_LEFT_OUT_TREES = ("pydicom/data/test_files/",)
+_WHEELS_FOR = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
+
+
+class BundleError(Exception):
+    """The bundle could not be built. The text holds what uv said."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A built bundle. `architecture` is Lambda's word for the machine that its wheels are for."""
+
+    path: Path
+    digest: str
+    architecture: str
+
+
+def build(lambda_platform: str, *, build_folder: Path = ROOT / ".build" / "lambdas") -> Bundle:
+    """The bundle for "arm64", "x86_64" or "this-machine", built when `build_folder` has none of the same content.
+
+    Raises BundleError, ToolMissingError.
+    """
+    files = dict(_files(_dependencies(lambda_platform, build_folder)))
+    for source in SOURCES:
+        files |= {f"{source}/{name}": path for name, path in _files(ROOT / source)}
+    digest = _digest(files)
+    bundle = Bundle(build_folder / f"{digest}.zip", digest, _architecture(lambda_platform))
+    if not bundle.path.exists():
+        _write(bundle.path, files)
+    return bundle
+
+
+def _architecture(lambda_platform: str) -> str:
+    if lambda_platform != "this-machine":
+        return lambda_platform
+    return "arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "x86_64"
+
+
+def _dependencies(lambda_platform: str, build_folder: Path) -> Path:
+    """A folder of unpacked wheels, made once for each lock and platform."""
+    requirements = _uv(
+        ["export", "--frozen", "--quiet", "--no-dev", "--extra", "lambdas", "--no-emit-project", "--no-header", "--no-annotate"]
+        + [option for name in _NOT_AT_RUN_TIME for option in ("--prune", name)]
+    )
+    if lambda_platform == "this-machine":
+        target = ["--python", sys.executable]
+    else:
+        target = ["--python-platform", _WHEELS_FOR[lambda_platform], "--python-version", PYTHON_VERSION]
+    key = hashlib.sha256("\n".join([requirements, *target]).encode()).hexdigest()[:16]
+    folder = build_folder / f"dependencies-{key}"
+    if folder.exists():
+        return folder
+    unfinished = build_folder / f"unfinished-{key}-{os.getpid()}"
+    unfinished.mkdir(parents=True)
+    try:
+        listed = unfinished.with_suffix(".txt")
+        listed.write_text(requirements)
+        _uv(
+            ["pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
+            + [*target, "--target", str(unfinished), "--requirements", str(listed)]
+        )
+        listed.unlink()
+        if not folder.exists():  # another build may have been quicker
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What belongs in the bundle, by its name below `folder`."""
+    for path in folder.rglob("*"):
+        name = PurePosixPath(path.relative_to(folder)).as_posix()
+        if (
+            path.is_file()
+            and path.name not in _LEFT_OUT_FILES
+            and path.suffix != ".pyc"
+            and _LEFT_OUT_FOLDERS.isdisjoint(path.relative_to(folder).parts)
+            and not name.startswith(_LEFT_OUT_TREES)
+        ):
+            yield name, path
+
+
+def _digest(files: dict[str, Path]) -> str:
+    whole = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _write(target: Path, files: dict[str, Path]) -> None:
+    """Write the zip beside its name and rename it, so that one that exists is whole."""
+    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _FIXED_TIME)
+            entry.external_attr = 0o100644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    unfinished.rename(target)
+
+
+def _uv(arguments: list[str]) -> str:
+    done = subprocess.run([uv(), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - uv is ours
+    if done.returncode:
+        raise BundleError(f"uv {arguments[0]} failed, so there is no Lambda bundle:\n{done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,59 @@
+"""One state machine, defined by its file in `workflows`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+import workflows
+
+
+class Machine(Construct):
+    """A Standard state machine with a role and a log group of its own.
+
+    Timeouts stand in the definition: `timeout=` has no effect on a definition that is given as text. Its logs hold no
+    input or output of states.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, machine: str, name: str, substitutions: Mapping[str, str]) -> None:
+        super().__init__(scope, construct_id)
+        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/vendedlogs/states/{name}",  # under vendedlogs, AWS needs no resource policy for each group
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.machine = sfn.StateMachine(
+            self,
+            "Machine",
+            state_machine_name=name,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            definition_body=sfn.DefinitionBody.from_string(workflows.definition(machine)),
+            definition_substitutions=dict(substitutions),
+            role=self.role,
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ERROR, include_execution_data=False),
+        )
+
+
+def machine_arn(scope: Construct, name: str) -> str:
+    """The ARN of the machine that has, or will have, this name.
+
+    Built from the name, because functions that a machine invokes may need its ARN, and CloudFormation orders no circles.
+    """
+    return Stack.of(scope).format_arn(
+        service="states", resource="stateMachine", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+    )
+
+
+def executions_arn(scope: Construct, name: str) -> str:
+    """The ARN that stands for every execution of that machine."""
+    return Stack.of(scope).format_arn(
+        service="states", resource="execution", resource_name=f"{name}:*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+    )

@@ -1,0 +1,44 @@
+"""Queues, each with the queue where its failures wait for an operator."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+_KEPT = Duration.days(14)  # the longest that SQS keeps a message
+
+
+class DeadLetterQueue(Construct):
+    """Where messages and events go that could not be handled. Nothing reads it but an operator."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, queue_name: str) -> None:
+        super().__init__(scope, construct_id)
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            queue_name=queue_name,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=_KEPT,
+        )
+
+
+class Inbound(Construct):
+    """The `inbound` queue of one edge: a message announces an association whose objects are all in S3."""
+
+    MAX_RECEIVE_COUNT = 3
+
+    def __init__(self, scope: Construct, construct_id: str, *, queue_name: str, visibility_timeout: Duration) -> None:
+        super().__init__(scope, construct_id)
+        self.dead_letters = DeadLetterQueue(self, "DeadLetters", queue_name=f"{queue_name}-dlq").queue
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            queue_name=queue_name,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=_KEPT,
+            visibility_timeout=visibility_timeout,
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=self.MAX_RECEIVE_COUNT),
+        )

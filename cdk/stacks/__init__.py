@@ -1,0 +1,1 @@
+"""Stacks: which components there are, and who may do what to whom."""

@@ -1,0 +1,223 @@
+"""The ingest stack: from the objects and messages of the edges to a verdict on each association.
+
+    inbound queue of an edge -> StartExecution -> machine `ingest` -> its Lambdas, and machine `import` for each part
+    machine `ingest` changes status -> EventBridge -> FollowExecution
+
+Grants are written here, where both ends are in sight, and name what the code calls. The catalog, the data store and the
+import role are given by the configuration.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aws_cdk import Aws, CfnOutput, Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_lambda_event_sources as sources
+from constructs import Construct
+
+import workflows
+from cdk.bundle import Bundle
+from cdk.components.bucket import ObjectBucket
+from cdk.components.function import BundleFunction
+from cdk.components.machine import Machine, executions_arn, machine_arn
+from cdk.components.queues import DeadLetterQueue, Inbound
+from cdk.config import Config
+from contract.keys import INSTANCES_PREFIX, MANIFESTS_PREFIX
+
+_IMPORTS_PREFIX = "imports/"
+_ENDINGS = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+
+
+class _Kind(NamedTuple):
+    timeout: Duration
+    memory_mebibytes: int
+
+
+_SHORT = _Kind(Duration.seconds(120), 512)
+_FUNCTIONS = {
+    "StartExecution": _Kind(Duration.seconds(20), 256),
+    "RegisterAssociation": _SHORT,
+    "IndexObjects": _Kind(Duration.seconds(300), 1024),
+    "ClaimImport": _SHORT,
+    "RecordJob": _SHORT,
+    "CollectResults": _Kind(Duration.seconds(300), 512),
+    "RecordFailure": _SHORT,
+    "ReconcileAssociation": _SHORT,
+    "FollowExecution": _SHORT,
+    "MigrateCatalog": _Kind(Duration.seconds(300), 512),
+}
+_MESSAGES_PER_BATCH = 10
+_BATCHES_AT_ONCE = 5
+_VISIBILITY_TIMEOUTS = 6  # AWS Lambda guide, "Using Lambda with Amazon SQS": at least six times the function's timeout
+
+
+class IngestStack(Stack):
+    """One environment's ingest. Everything that others must find has a fixed name, and is an output."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, bundle: Bundle) -> None:
+        super().__init__(scope, construct_id, description="ahi-ingest: from DICOM in S3 to image sets in the catalog")
+        self._config = config
+        self._ingest_name, self._import_name = f"{config.prefix}-ingest", f"{config.prefix}-import"
+        self._ingest_arn, self._import_arn = machine_arn(self, self._ingest_name), machine_arn(self, self._import_name)
+
+        bucket_name = config.bucket_name or f"{config.prefix}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+        self._objects = ObjectBucket(self, "Objects", bucket_name=bucket_name)
+        self._functions = self._make_functions(bundle)
+        self._inbound = {edge: self._make_inbound(edge) for edge in config.edges}
+        self._import = self._make_machine("Import", "import", self._import_name)
+        self._ingest = self._make_machine("Ingest", "ingest", self._ingest_name)
+        self._event_dead_letters = DeadLetterQueue(self, "EventDeadLetters", queue_name=f"{config.prefix}-events-dlq").queue
+        self._follow_executions()
+        self._grant_to_functions()
+        self._grant_to_machines()
+        self._output()
+
+    def _make_functions(self, bundle: Bundle) -> dict[str, lambda_.Function]:
+        environment = {
+            "CATALOG_SECRET_ARN": self._config.catalog.secret_arn,
+            "CATALOG_TLS": self._config.catalog.tls,
+            "INGEST_STATE_MACHINE_ARN": self._ingest_arn,
+        }
+        return {
+            name: BundleFunction(
+                self,
+                name,
+                prefix=self._config.prefix,
+                bundle=bundle,
+                environment=environment,
+                timeout=kind.timeout,
+                memory_mebibytes=kind.memory_mebibytes,
+            ).function
+            for name, kind in _FUNCTIONS.items()
+        }
+
+    def _make_inbound(self, edge: str) -> Inbound:
+        inbound = Inbound(
+            self,
+            f"Inbound{_pascal(edge)}",
+            queue_name=f"{self._config.prefix}-inbound-{edge}",
+            visibility_timeout=Duration.seconds(_VISIBILITY_TIMEOUTS * _FUNCTIONS["StartExecution"].timeout.to_seconds()),
+        )
+        self._functions["StartExecution"].add_event_source(  # grants receive and delete on the queue, too
+            sources.SqsEventSource(
+                inbound.queue,
+                batch_size=_MESSAGES_PER_BATCH,
+                max_concurrency=_BATCHES_AT_ONCE,
+                report_batch_item_failures=True,
+            )
+        )
+        return inbound
+
+    def _make_machine(self, construct_id: str, machine: str, name: str) -> Machine:
+        values = {f"{function}Function": made.function_arn for function, made in self._functions.items()} | {
+            "ImportStateMachineArn": self._import_arn,
+            "DatastoreId": self._config.imaging.datastore_id,
+            "ImportRoleArn": self._config.imaging.import_role_arn,
+            "PollFirstSeconds": str(self._config.polling.first_seconds),
+            "PollCapSeconds": str(self._config.polling.cap_seconds),
+        }
+        substitutions = {placeholder: values[placeholder] for placeholder in sorted(workflows.placeholders(machine))}
+        return Machine(self, construct_id, machine=machine, name=name, substitutions=substitutions)
+
+    def _follow_executions(self) -> None:
+        """Best effort, as EventBridge is: the events' failures are kept, and the code asks Step Functions for the truth."""
+        follow = self._functions["FollowExecution"]
+        follow.configure_async_invoke(
+            on_failure=destinations.SqsDestination(self._event_dead_letters), retry_attempts=2, max_event_age=Duration.hours(6)
+        )
+        events.Rule(
+            self,
+            "ExecutionChanged",
+            rule_name=f"{self._config.prefix}-execution-changed",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={"stateMachineArn": [self._ingest_arn], "status": list(_ENDINGS)},
+            ),
+            targets=[targets.LambdaFunction(follow, dead_letter_queue=self._event_dead_letters, retry_attempts=10)],
+        )
+
+    def _grant_to_functions(self) -> None:
+        functions = self._functions
+        catalog_secret = iam.PolicyStatement(
+            actions=["secretsmanager:GetSecretValue"], resources=[self._config.catalog.secret_arn]
+        )
+        for name, function in functions.items():
+            if name != "StartExecution":
+                function.add_to_role_policy(catalog_secret)
+        self._objects.grant_read(functions["RegisterAssociation"], MANIFESTS_PREFIX)
+        self._objects.grant_read(functions["IndexObjects"], MANIFESTS_PREFIX, INSTANCES_PREFIX)
+        self._objects.grant_read(functions["CollectResults"], MANIFESTS_PREFIX, _IMPORTS_PREFIX)
+        functions["StartExecution"].add_to_role_policy(
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])
+        )
+        describe_executions = iam.PolicyStatement(
+            actions=["states:DescribeExecution"], resources=[executions_arn(self, self._ingest_name)]
+        )
+        functions["RegisterAssociation"].add_to_role_policy(describe_executions)
+        functions["FollowExecution"].add_to_role_policy(describe_executions)
+
+    def _grant_to_machines(self) -> None:
+        ingest, import_ = self._ingest.role, self._import.role
+        self._grant_invoke(ingest, "ingest")
+        self._grant_invoke(import_, "import")
+        # What `.sync:2` needs (Step Functions guide, "IAM policies for nested workflows").
+        ingest.add_to_policy(iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._import_arn]))
+        ingest.add_to_policy(
+            iam.PolicyStatement(
+                actions=["states:DescribeExecution", "states:StopExecution"],
+                resources=[executions_arn(self, self._import_name)],
+            )
+        )
+        sync_rule = self.format_arn(
+            service="events", resource="rule", resource_name="StepFunctionsGetEventsForStepFunctionsExecutionRule"
+        )
+        ingest.add_to_policy(
+            iam.PolicyStatement(actions=["events:PutTargets", "events:PutRule", "events:DescribeRule"], resources=[sync_rule])
+        )
+        datastore = self.format_arn(
+            service="medical-imaging", resource="datastore", resource_name=self._config.imaging.datastore_id
+        )
+        import_.add_to_policy(
+            iam.PolicyStatement(
+                actions=["medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"], resources=[datastore]
+            )
+        )
+        import_.add_to_policy(
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[self._config.imaging.import_role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
+            )
+        )
+
+    def _grant_invoke(self, role: iam.Role, machine: str) -> None:
+        used = [
+            function.function_arn
+            for name, function in self._functions.items()
+            if f"{name}Function" in workflows.placeholders(machine)
+        ]
+        role.add_to_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=used))
+
+    def _output(self) -> None:
+        outputs = {
+            "BucketName": self._objects.bucket.bucket_name,
+            "IngestStateMachineArn": self._ingest_arn,
+            "ImportStateMachineArn": self._import_arn,
+            "MigrateCatalogFunctionName": self._functions["MigrateCatalog"].function_name,
+            "EventDeadLettersUrl": self._event_dead_letters.queue_url,
+        }
+        for edge, inbound in self._inbound.items():
+            outputs[f"Inbound{_pascal(edge)}Url"] = inbound.queue.queue_url
+            outputs[f"Inbound{_pascal(edge)}DeadLettersUrl"] = inbound.dead_letters.queue_url
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)
+
+
+def _pascal(edge: str) -> str:
+    return "".join(word.capitalize() for word in edge.split("-"))
