@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from botocore.model import ServiceModel
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_medical_imaging import HealthImagingClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -52,6 +56,12 @@ class Aws:
         return self._session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
+    def medical_imaging(self) -> HealthImagingClient:
+        """`endpoint_url` is the HealthImaging emulator's here; its host has no `runtime-` prefix, unlike AWS's."""
+        config = self._config.merge(Config(inject_host_prefix=False))
+        return self._session.client("medical-imaging", endpoint_url=self.endpoint_url, config=config)
+
+    @cached_property
     def s3(self) -> S3Client:
         return self._session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
 
@@ -66,3 +76,14 @@ class Aws:
     @cached_property
     def ssm(self) -> SSMClient:
         return self._session.client("ssm", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
+    def stepfunctions(self) -> SFNClient:
+        """`endpoint_url` is our engine's, or the AWS emulator's, which holds definitions but does not run them here."""
+        return self._session.client("stepfunctions", endpoint_url=self.endpoint_url, config=self._config)
+
+
+@lru_cache(maxsize=4)
+def service_model(service: str) -> ServiceModel:
+    """The API of an AWS service as the SDK describes it: operations, members, types."""
+    return botocore.session.get_session().get_service_model(service)
