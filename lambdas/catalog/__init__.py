@@ -1,0 +1,22 @@
+"""The catalog in MySQL: patients, studies, series, instances, and the ledger of every object. The only place with SQL.
+
+Statements keep to what MySQL 8.0 (Aurora) and MariaDB 10.11 (local) both take. Every write is an upsert by a key that a
+repeat finds again, so any transaction may be run again, also one whose commit was not heard of.
+
+Locks are taken in one order everywhere: association, import_job, stored_object, instance, series, study, patient,
+image_set, conflict; rows of one table by ascending key. What many slices share (series, study, patient) comes last, so
+that it is held shortest. There are no foreign keys: indexing and importing write in any order.
+"""
+
+from __future__ import annotations
+
+from lambdas.catalog.connection import Catalog, CatalogSettings
+
+__all__ = ["Catalog", "CatalogSettings", "migrate"]
+
+
+def migrate(settings: CatalogSettings) -> list[str]:
+    """Bring the catalog's tables up to date; the ids of the migrations that this call applied. See lambdas.catalog.migration."""
+    from lambdas.catalog import migration  # noqa: PLC0415 - yoyo is slow to import, and one function alone needs it
+
+    return migration.migrate(settings)

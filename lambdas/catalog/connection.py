@@ -1,0 +1,219 @@
+"""One connection to MySQL, kept across invocations, and transactions on it that outlive deadlocks and failovers."""
+
+from __future__ import annotations
+
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import pymysql
+from pymysql.cursors import DictCursor
+
+from lambdas.errors import CatalogRefused, CatalogUnavailable, IngestError
+
+Result = TypeVar("Result")
+Row = dict[str, Any]
+
+LOCK_ATTEMPTS = 12
+CONNECT_ATTEMPTS = 2
+_LOCK_WAIT_SECONDS = 10
+_BACKOFF_FIRST_SECONDS = 0.02
+_BACKOFF_CAP_SECONDS = 1.0
+
+# Error codes: MySQL 8.0 Error Reference, "Server Error Message Reference" and "Client Error Message Reference".
+_LOCK_CONFLICTS = {
+    1205,  # ER_LOCK_WAIT_TIMEOUT
+    1213,  # ER_LOCK_DEADLOCK
+}
+_CONNECTION_LOST = {
+    0,  # PyMySQL's own, on a closed connection
+    1053,  # ER_SERVER_SHUTDOWN
+    1152,  # ER_ABORTING_CONNECTION
+    1158,  # ER_NET_READ_ERROR
+    1159,  # ER_NET_READ_INTERRUPTED
+    1160,  # ER_NET_ERROR_ON_WRITE
+    1161,  # ER_NET_WRITE_INTERRUPTED
+    1290,  # ER_OPTION_PREVENTS_STATEMENT: read-only, as a demoted writer answers after a failover
+    1792,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    1836,  # ER_READ_ONLY_MODE
+    1927,  # MariaDB: ER_CONNECTION_KILLED
+    2006,  # CR_SERVER_GONE_ERROR
+    2013,  # CR_SERVER_LOST
+    2014,  # CR_COMMANDS_OUT_OF_SYNC, after a connection that broke within an answer
+    4031,  # ER_CLIENT_INTERACTION_TIMEOUT
+}
+_UNAVAILABLE = _CONNECTION_LOST | {
+    1040,  # ER_CON_COUNT_ERROR
+    1045,  # ER_ACCESS_DENIED_ERROR, for as long as a password is being rotated
+    1129,  # ER_HOST_IS_BLOCKED
+    1203,  # ER_TOO_MANY_USER_CONNECTIONS
+    1226,  # ER_USER_LIMIT_REACHED
+    1317,  # ER_QUERY_INTERRUPTED
+    2002,  # CR_CONNECTION_ERROR
+    2003,  # CR_CONN_HOST_ERROR
+    2005,  # CR_UNKNOWN_HOST
+    2026,  # CR_SSL_CONNECTION_ERROR
+}
+
+# Strict, so that no value is cut; UTC; READ COMMITTED, so that upserts lock the rows they touch and no gaps between.
+_SESSION = (
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO', "
+    f"time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}, group_concat_max_len = 1048576",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogSettings:
+    """Where the catalog is. `tls`: `verify` asks for TLS and a certificate that `ca_file` or the system trusts; `off` is for
+    a database on the same machine."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+    tls: Literal["verify", "off"] = "verify"
+    ca_file: str | None = None
+
+
+def open_connection(settings: CatalogSettings, *, rows_as_dictionaries: bool = True) -> pymysql.Connection[Any]:
+    """A new connection whose session is set up. Raises pymysql.Error; never speaks in clear text under `verify`.
+
+    PyMySQL leaves off TLS in silence for a server without it, unless it was given a context (`_ssl_required`).
+    """
+    connection = pymysql.connect(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password,
+        database=settings.database,
+        charset="utf8mb4",
+        cursorclass=DictCursor if rows_as_dictionaries else pymysql.cursors.Cursor,
+        connect_timeout=10,
+        read_timeout=90,
+        write_timeout=90,
+        **({"ssl_disabled": True} if settings.tls == "off" else {"ssl": _tls_context(settings.ca_file)}),
+    )
+    with connection.cursor() as cursor:
+        for statement in _SESSION:
+            cursor.execute(statement)
+    return connection
+
+
+class Cursor:
+    """Runs statements of one transaction. Rows come as dictionaries by column."""
+
+    def __init__(self, cursor: DictCursor) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, arguments: Sequence[object] | Mapping[str, object] = ()) -> int:
+        """Run one statement; how many rows it changed or found."""
+        return self._cursor.execute(sql, arguments or None)
+
+    def execute_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one `INSERT ... VALUES (%s, ...)` for all rows, as multi-row statements of at most about 1 MB."""
+        if rows:
+            self._cursor.executemany(sql, rows)
+
+    def rows(self, sql: str, arguments: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
+        self._cursor.execute(sql, arguments or None)
+        return list(self._cursor.fetchall())
+
+    def row(self, sql: str, arguments: Sequence[object] | Mapping[str, object] = ()) -> Row | None:
+        """The only or first row."""
+        found = self.rows(sql, arguments)
+        return found[0] if found else None
+
+
+class Catalog:
+    """Transactions on one connection, which is opened when first needed and again whenever it was lost.
+
+    Not for sharing between threads. `load_settings` is asked at each connect, so that a rotated password is picked up.
+    """
+
+    def __init__(
+        self,
+        load_settings: Callable[[], CatalogSettings],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        connect: Callable[[CatalogSettings], pymysql.Connection[Any]] = open_connection,
+    ) -> None:
+        self._load_settings = load_settings
+        self._sleep = sleep
+        self._connect = connect
+        self._connection: pymysql.Connection[Any] | None = None
+
+    def transaction(self, work: Callable[[Cursor], Result]) -> Result:
+        """Run `work` in one transaction and commit. It may be run several times, so it must give the same rows when repeated.
+
+        Deadlocks and lock waits are retried with full jitter, a lost connection is opened again.
+        Raises CatalogUnavailable, CatalogRefused, and what `work` raises (after a rollback).
+        """
+        lock_attempts = connect_attempts = 0
+        while True:
+            try:
+                return self._once(work)
+            except pymysql.Error as error:
+                code = _code(error)
+                if code in _LOCK_CONFLICTS and (lock_attempts := lock_attempts + 1) < LOCK_ATTEMPTS:
+                    ceiling = min(_BACKOFF_CAP_SECONDS, _BACKOFF_FIRST_SECONDS * 2**lock_attempts)
+                    self._sleep(random.uniform(0, ceiling))
+                elif code not in _CONNECTION_LOST or (connect_attempts := connect_attempts + 1) >= CONNECT_ATTEMPTS:
+                    # Not chained: the server's own text quotes values.
+                    raise named_error(error) from None
+
+    def close(self) -> None:
+        """Close the connection. The next transaction opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.open:
+            connection.close()
+
+    def _once(self, work: Callable[[Cursor], Result]) -> Result:
+        try:
+            if self._connection is None:
+                self._connection = self._connect(self._load_settings())
+            connection = self._connection
+            connection.begin()
+            with connection.cursor() as cursor:
+                result = work(Cursor(cursor))
+            connection.commit()
+        except BaseException as error:
+            if isinstance(error, IngestError) or (isinstance(error, pymysql.Error) and _code(error) not in _CONNECTION_LOST):
+                self._rollback()
+            else:  # whatever else broke off leaves the connection in a state that nobody knows
+                self.close()
+            raise
+        return result
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection is not None:
+                self._connection.rollback()
+        except pymysql.Error:
+            self.close()
+
+
+def _code(error: pymysql.Error) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else -1
+
+
+def named_error(error: pymysql.Error) -> IngestError:
+    """Ours for an error of PyMySQL, without the server's text, which quotes values."""
+    code = _code(error)
+    if code in _LOCK_CONFLICTS:
+        return CatalogUnavailable(f"MySQL error {code}: locks stayed taken through {LOCK_ATTEMPTS} attempts")
+    if code in _UNAVAILABLE:
+        return CatalogUnavailable(f"MySQL error {code}: the catalog cannot be reached, or is read-only")
+    return CatalogRefused(f"MySQL error {code} ({type(error).__name__}): the catalog refused a statement")
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(os.fspath(ca_file))
+    return context

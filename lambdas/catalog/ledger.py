@@ -1,0 +1,79 @@
+"""The ledger's sums: what the rows of an association say, beside what its manifest listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lambdas.catalog.connection import Cursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerCounts:
+    """`objects` and `quarantined` are the manifest's; the rest counts rows of `stored_object`.
+
+    Every row is either an object to import (`object_rows`; the five that follow count among these), quarantined, or foreign:
+    found below the import prefix by HealthImaging, and not in the manifest.
+    """
+
+    objects: int
+    quarantined: int
+    object_rows: int
+    indexed: int
+    not_indexed: int
+    imported: int
+    warned: int
+    failed: int
+    quarantined_rows: int
+    foreign: int
+
+    @property
+    def without_row(self) -> int:
+        """Objects that the manifest lists and the ledger lacks."""
+        return self.objects + self.quarantined - self.object_rows - self.quarantined_rows
+
+    @property
+    def without_result(self) -> int:
+        """Objects that HealthImaging has said nothing about, yet or ever."""
+        return self.objects - self.imported - self.failed
+
+    @property
+    def not_looked_at(self) -> int:
+        """Objects that indexing has neither recorded nor given a reason for."""
+        return self.objects - self.indexed - self.not_indexed
+
+    @property
+    def balanced(self) -> bool:
+        """manifest = imported + failed + quarantined, and nothing is foreign."""
+        return self.without_row == 0 and self.without_result == 0 and self.foreign == 0
+
+
+_COUNTS = """
+SELECT
+    association.objects,
+    association.quarantined,
+    SUM(kind = 'object') AS object_rows,
+    SUM(kind = 'object' AND indexed_at IS NOT NULL AND not_indexed_reason IS NULL) AS indexed,
+    SUM(kind = 'object' AND not_indexed_reason IS NOT NULL) AS not_indexed,
+    SUM(kind = 'object' AND import_status = 'IMPORTED') AS imported,
+    SUM(kind = 'object' AND import_status = 'IMPORTED' AND import_warnings IS NOT NULL) AS warned,
+    SUM(kind = 'object' AND import_status = 'FAILED') AS failed,
+    SUM(kind = 'quarantined') AS quarantined_rows,
+    SUM(kind = 'foreign') AS `foreign`
+FROM association
+LEFT JOIN (
+    SELECT
+        association,
+        CASE WHEN is_foreign = 1 THEN 'foreign' WHEN quarantine_reason IS NULL THEN 'object' ELSE 'quarantined' END AS kind,
+        indexed_at, not_indexed_reason, import_status, import_warnings
+    FROM stored_object
+    WHERE association = %(association)s
+) AS ledger ON ledger.association = association.association
+WHERE association.association = %(association)s
+GROUP BY association.association, association.objects, association.quarantined
+"""
+
+
+def counts(cursor: Cursor, association: str) -> LedgerCounts | None:
+    """The sums of one association, or None when the catalog does not know it."""
+    row = cursor.row(_COUNTS, {"association": association})
+    return None if row is None else LedgerCounts(**{name: int(value or 0) for name, value in row.items()})

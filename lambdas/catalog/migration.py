@@ -1,0 +1,66 @@
+"""Applies `migrations/*.sql` with yoyo: by a Lambda on AWS at each deployment, by `ahi-ingest up` on one machine.
+
+Two runs at once are safe: the second waits for a lock that MySQL itself drops with the connection (GET_LOCK), then finds
+nothing to do. yoyo's own lock is a row that outlives a killed process, so it is cleared once ours is held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from yoyo import read_migrations  # type: ignore[import-untyped]
+from yoyo.backends.core.mysql import MySQLBackend  # type: ignore[import-untyped]
+from yoyo.connections import DatabaseURI  # type: ignore[import-untyped]
+from yoyo.migrations import default_migration_table  # type: ignore[import-untyped]
+
+from lambdas.catalog.connection import CatalogSettings, named_error, open_connection
+from lambdas.errors import CatalogUnavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK_SECONDS = 60
+
+
+def migrate(settings: CatalogSettings) -> list[str]:
+    """Apply what is not applied yet, in order; the ids that this call applied. Never destructive.
+
+    Raises CatalogUnavailable, also when another run held the lock for a minute, and CatalogRefused.
+    """
+    try:
+        connection = open_connection(settings)
+        try:
+            _lock(connection, settings.database)
+            return _apply(settings)
+        finally:
+            connection.close()
+    except pymysql.Error as error:
+        raise named_error(error) from None
+
+
+def _lock(connection: pymysql.Connection[Any], database: str) -> None:
+    # The name is the server's, of at most 64 characters: so it has the database's in it, hashed.
+    name = f"ahi-ingest-{hashlib.sha256(database.encode()).hexdigest()[:16]}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK(%s, %s) AS held", (name, _LOCK_SECONDS))
+        row = cursor.fetchone()
+    if row is None or row["held"] != 1:
+        raise CatalogUnavailable(f"another migration has held the lock for {_LOCK_SECONDS} s")
+
+
+def _apply(settings: CatalogSettings) -> list[str]:
+    class Backend(MySQLBackend):  # type: ignore[misc]
+        """yoyo's, on our connections: with our TLS, and without the password in a URI."""
+
+        def connect(self, dburi: DatabaseURI) -> pymysql.Connection[Any]:  # noqa: ARG002 - yoyo's signature
+            return open_connection(settings, rows_as_dictionaries=False)
+
+    uri = DatabaseURI("mysql", None, None, None, None, settings.database, {})
+    with Backend(uri, default_migration_table) as backend:
+        backend.init_database()
+        backend.break_lock()
+        with backend.lock():
+            waiting = backend.to_apply(read_migrations(str(MIGRATIONS)))
+            backend.apply_migrations(waiting)
+            return [migration.id for migration in waiting]
