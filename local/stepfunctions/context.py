@@ -1,0 +1,92 @@
+"""What a state's expressions can see (`$states`, the variables), and the limits of the data that passes between states.
+
+Source: https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.stepfunctions.definition import State
+    from local.stepfunctions.expressions import Json
+    from local.stepfunctions.flow import Flow, Visit
+
+MAX_DATA_BYTES = 256 * 1024  # input or output of a task, state or execution, as UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What stays the same during an execution."""
+
+    execution: Mapping[str, Json]  # $states.context.Execution
+    state_machine: Mapping[str, Json]  # $states.context.StateMachine
+    states: Mapping[str, State]  # all of the definition's, by name
+
+
+def bindings(facts: Facts, flow: Flow, visit: Visit, *, map_item: Json = None, **more: Json) -> dict[str, Json]:
+    """`more` is `result=` or `error_output=`, where a field can see one."""
+    context: dict[str, Json] = {
+        "Execution": facts.execution,
+        "StateMachine": facts.state_machine,
+        "State": {
+            "Name": visit.state,
+            "EnteredTime": timestamp_text(visit.entered_at),
+            "RetryCount": sum(visit.retries.values()),
+        },
+    }
+    item = map_item or _map_item(flow)
+    if item is not None:
+        context["Map"] = {"Item": item}
+    states: dict[str, Json] = {"input": visit.input, "context": context}
+    if "result" in more:
+        states["result"] = more["result"]
+    if "error_output" in more:
+        states["errorOutput"] = more["error_output"]
+    return {**flow.scope(), "states": states}
+
+
+def _map_item(flow: Flow) -> Json:
+    around: Flow | None = flow
+    while around is not None:
+        if around.is_iteration:
+            return {"Index": around.index, "Value": around.item}
+        around = around.parent
+    return None
+
+
+def json_text(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def data_text(value: Json) -> str:
+    """The data as JSON. Raises StateError States.DataLimitExceeded, which nothing can catch."""
+    text = json_text(value)
+    if len(text) * 4 > MAX_DATA_BYTES and len(text.encode()) > MAX_DATA_BYTES:
+        raise StateError(
+            DATA_LIMIT_EXCEEDED,
+            f"The state returned data with a size exceeding the maximum number of bytes ({MAX_DATA_BYTES}).",
+        )
+    return text
+
+
+def timestamp_text(seconds: float) -> str:
+    """As AWS writes timestamps in the context object: `2026-11-24T02:15:01.250Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def timestamp_seconds(text: Any) -> float:
+    """Raises ValueError unless the text is an RFC 3339 timestamp with a zone."""
+    if not isinstance(text, str) or "T" not in text:
+        raise ValueError("Timestamp must be an RFC 3339 timestamp.")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("Timestamp must have a time zone.")
+    return moment.timestamp()
