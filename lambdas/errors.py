@@ -31,41 +31,41 @@ class IngestError(Exception):
         cls.__name__ = cls.__qualname__ = named
 
 
-class CatalogUnavailable(IngestError, named="Catalog.Unavailable"):
+class CatalogUnavailableError(IngestError, named="Catalog.Unavailable"):
     """MySQL cannot be reached, is read-only, or locks stayed taken through every retry."""
 
 
-class CatalogRefused(IngestError, named="Catalog.Refused"):
+class CatalogRefusedError(IngestError, named="Catalog.Refused"):
     """MySQL refused a statement: a missing table or grant, or a value that does not fit. No retry helps."""
 
 
-class StorageUnavailable(IngestError, named="Storage.Unavailable"):
+class StorageUnavailableError(IngestError, named="Storage.Unavailable"):
     """AWS is away, throttles, or broke off: 5xx, SlowDown, a connection that failed."""
 
 
-class StorageNotFound(IngestError, named="Storage.NotFound"):
+class StorageNotFoundError(IngestError, named="Storage.NotFound"):
     """There is no such object."""
 
 
-class StorageRefused(IngestError, named="Storage.Refused"):
+class StorageRefusedError(IngestError, named="Storage.Refused"):
     """AWS refused the request: AccessDenied, NoSuchBucket, an invalid argument."""
 
 
-class AlreadyRunning(IngestError, named="Ingest.AlreadyRunning"):
+class AlreadyRunningError(IngestError, named="Ingest.AlreadyRunning"):
     """Another execution holds this association's lease, and still runs."""
 
 
-class Incomplete(IngestError, named="Ingest.Incomplete"):
+class IncompleteError(IngestError, named="Ingest.Incomplete"):
     """All objects are accounted for; some were quarantined, refused by HealthImaging, or could not be indexed."""
 
 
-class LedgerMismatch(IngestError, named="Ingest.LedgerMismatch"):
+class LedgerMismatchError(IngestError, named="Ingest.LedgerMismatch"):
     """The objects recorded are not those that the manifest lists."""
 
 
-class UnknownAssociation(IngestError, named="Ingest.UnknownAssociation"):
+class UnknownAssociationError(IngestError, named="Ingest.UnknownAssociation"):
     """The catalog has no row of this association, or of this attempt to import it."""
 
 
-class OutputsMissing(IngestError, named="Import.OutputsMissing"):
+class OutputsMissingError(IngestError, named="Import.OutputsMissing"):
     """HealthImaging says COMPLETED, and has not written the job's output manifest yet."""

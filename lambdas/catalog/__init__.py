@@ -16,7 +16,7 @@ __all__ = ["Catalog", "CatalogSettings", "migrate"]
 
 
 def migrate(settings: CatalogSettings) -> list[str]:
-    """Bring the catalog's tables up to date; the ids of the migrations that this call applied. See lambdas.catalog.migration."""
+    """Bring the catalog's tables up to date; the ids of the migrations that this call applied (lambdas.catalog.migration)."""
     from lambdas.catalog import migration  # noqa: PLC0415 - yoyo is slow to import, and one function alone needs it
 
     return migration.migrate(settings)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import pymysql
 from pymysql.cursors import DictCursor
 
-from lambdas.errors import CatalogRefused, CatalogUnavailable, IngestError
+from lambdas.errors import CatalogRefusedError, CatalogUnavailableError, IngestError
 
 Result = TypeVar("Result")
 Row = dict[str, Any]
@@ -61,8 +61,8 @@ _UNAVAILABLE = _CONNECTION_LOST | {
 
 # Strict, so that no value is cut; UTC; READ COMMITTED, so that upserts lock the rows they touch and no gaps between.
 _SESSION = (
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO', "
-    f"time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}, group_concat_max_len = 1048576",
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO'",
+    f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}, group_concat_max_len = 1048576",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
 
@@ -116,9 +116,12 @@ class Cursor:
         return self._cursor.execute(sql, arguments or None)
 
     def execute_rows(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run one `INSERT ... VALUES (%s, ...)` for all rows, as multi-row statements of at most about 1 MB."""
+        """Run one `INSERT ... VALUES (%s, ...)` for all rows, as multi-row statements of at most about 1 MB.
+
+        The first column is the key: rows go in its order, so that transactions on the same rows queue and do not deadlock.
+        """
         if rows:
-            self._cursor.executemany(sql, rows)
+            self._cursor.executemany(sql, sorted(rows, key=lambda row: str(row[0])))
 
     def rows(self, sql: str, arguments: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         self._cursor.execute(sql, arguments or None)
@@ -152,7 +155,7 @@ class Catalog:
         """Run `work` in one transaction and commit. It may be run several times, so it must give the same rows when repeated.
 
         Deadlocks and lock waits are retried with full jitter, a lost connection is opened again.
-        Raises CatalogUnavailable, CatalogRefused, and what `work` raises (after a rollback).
+        Raises CatalogUnavailableError, CatalogRefusedError, and what `work` raises (after a rollback).
         """
         lock_attempts = connect_attempts = 0
         while True:
@@ -206,10 +209,10 @@ def named_error(error: pymysql.Error) -> IngestError:
     """Ours for an error of PyMySQL, without the server's text, which quotes values."""
     code = _code(error)
     if code in _LOCK_CONFLICTS:
-        return CatalogUnavailable(f"MySQL error {code}: locks stayed taken through {LOCK_ATTEMPTS} attempts")
+        return CatalogUnavailableError(f"MySQL error {code}: locks stayed taken through {LOCK_ATTEMPTS} attempts")
     if code in _UNAVAILABLE:
-        return CatalogUnavailable(f"MySQL error {code}: the catalog cannot be reached, or is read-only")
-    return CatalogRefused(f"MySQL error {code} ({type(error).__name__}): the catalog refused a statement")
+        return CatalogUnavailableError(f"MySQL error {code}: the catalog cannot be reached, or is read-only")
+    return CatalogRefusedError(f"MySQL error {code} ({type(error).__name__}): the catalog refused a statement")
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ from yoyo.connections import DatabaseURI  # type: ignore[import-untyped]
 from yoyo.migrations import default_migration_table  # type: ignore[import-untyped]
 
 from lambdas.catalog.connection import CatalogSettings, named_error, open_connection
-from lambdas.errors import CatalogUnavailable
+from lambdas.errors import CatalogUnavailableError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_SECONDS = 60
@@ -26,7 +26,7 @@ _LOCK_SECONDS = 60
 def migrate(settings: CatalogSettings) -> list[str]:
     """Apply what is not applied yet, in order; the ids that this call applied. Never destructive.
 
-    Raises CatalogUnavailable, also when another run held the lock for a minute, and CatalogRefused.
+    Raises CatalogUnavailableError, also when another run held the lock for a minute, and CatalogRefusedError.
     """
     try:
         connection = open_connection(settings)
@@ -46,7 +46,7 @@ def _lock(connection: pymysql.Connection[Any], database: str) -> None:
         cursor.execute("SELECT GET_LOCK(%s, %s) AS held", (name, _LOCK_SECONDS))
         row = cursor.fetchone()
     if row is None or row["held"] != 1:
-        raise CatalogUnavailable(f"another migration has held the lock for {_LOCK_SECONDS} s")
+        raise CatalogUnavailableError(f"another migration has held the lock for {_LOCK_SECONDS} s")
 
 
 def _apply(settings: CatalogSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""What people ask the catalog: read-only, for the console. Results may hold patients' names: they are for a screen, not a log."""
+"""What people ask the catalog, read-only. Results may hold patients' names: they are for a screen, never for a log."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ ORDER BY study_instance_uid, series_instance_uid, image_set_id
 
 
 class Queries:
-    """Questions to one catalog. All raise CatalogUnavailable or CatalogRefused. Not for sharing between threads."""
+    """Questions to one catalog. All raise CatalogUnavailableError or CatalogRefusedError. Not for sharing between threads."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -187,10 +187,7 @@ class Queries:
     def study_list(self, limit: int = 100) -> list[Study]:
         """The latest studies, by study date."""
         return [
-            Study(
-                **row
-                | {name: tuple((row[name] or "").split(",")) if row[name] else () for name in ("modalities", "image_set_ids")}
-            )
+            Study(**row | {"modalities": _split(row["modalities"]), "image_set_ids": _split(row["image_set_ids"])})
             for row in self._rows(_STUDIES, (limit,))
         ]
 
@@ -244,3 +241,7 @@ def connect(settings: CatalogSettings) -> Queries:
 
 def _flag(value: int | None) -> bool | None:
     return None if value is None else bool(value)
+
+
+def _split(value: str | None) -> tuple[str, ...]:
+    return tuple(value.split(",")) if value else ()

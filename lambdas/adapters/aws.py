@@ -1,0 +1,135 @@
+"""S3, Step Functions and Secrets Manager, with their failures as ours. The only module of `lambdas` that imports boto3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambdas.errors import StorageNotFoundError, StorageRefusedError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+READS_AT_ONCE = 16
+"""How many ranged GETs of one function run side by side: enough to hide S3's latency, and connections for all of them."""
+
+_CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"total_max_attempts": 5, "mode": "standard"},
+    max_pool_connections=READS_AT_ONCE,
+)
+_NOT_FOUND = {"NoSuchKey", "404", "NotFound", "ResourceNotFoundException", "ExecutionDoesNotExist"}
+_THROTTLED = {
+    "SlowDown",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+}
+
+
+class Storage:
+    """Objects in S3. Safe to share between threads."""
+
+    def __init__(self, client: S3Client | None = None) -> None:
+        self._client = client or boto3.client("s3", config=_CONFIG)
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """A whole object. Raises StorageNotFoundError, StorageUnavailableError, StorageRefusedError."""
+        with _named("s3:GetObject"):
+            return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def read_range(self, bucket: str, key: str, first: int, count: int) -> bytes:
+        """At most `count` bytes from `first`; fewer at the object's end, none beyond it. Raises as `read`."""
+        with _named("s3:GetObject"):
+            try:
+                answer = self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes={first}-{first + count - 1}")
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "InvalidRange":  # also what an empty object answers
+                    return b""
+                raise
+            return answer["Body"].read()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What DescribeExecution tells. `error` is empty unless it failed by name."""
+
+    arn: str
+    status: str
+    redrive_count: int
+    error: str
+    input: dict[str, Any]
+
+
+class Executions:
+    """Executions of state machines."""
+
+    def __init__(self, client: SFNClient | None = None) -> None:
+        self._client = client or boto3.client("stepfunctions", config=_CONFIG)
+
+    def start(self, state_machine_arn: str, name: str, document: dict[str, Any]) -> str | None:
+        """Start an execution; its ARN, or None when one of this name exists: StartExecution is idempotent by name and input
+        while that runs, and answers ExecutionAlreadyExists for 90 days after it ended, or to another input.
+
+        Raises StorageUnavailableError, StorageRefusedError.
+        """
+        with _named("states:StartExecution"):
+            try:
+                answer = self._client.start_execution(
+                    stateMachineArn=state_machine_arn, name=name, input=json.dumps(document, separators=(",", ":"))
+                )
+            except self._client.exceptions.ExecutionAlreadyExists:
+                return None
+            return answer["executionArn"]
+
+    def describe(self, execution_arn: str) -> Execution | None:
+        """The execution as it is now; None when Step Functions does not know it (any more). Raises as `start`."""
+        with _named("states:DescribeExecution"):
+            try:
+                answer = self._client.describe_execution(executionArn=execution_arn)
+            except self._client.exceptions.ExecutionDoesNotExist:
+                return None
+        return Execution(
+            arn=execution_arn,
+            status=answer["status"],
+            redrive_count=answer.get("redriveCount", 0),
+            error=answer.get("error", ""),
+            input=json.loads(answer.get("input") or "{}"),
+        )
+
+
+def read_secret(secret_arn: str, client: SecretsManagerClient | None = None) -> dict[str, Any]:
+    """A secret that holds a JSON object. Raises StorageUnavailableError, StorageRefusedError, StorageNotFoundError."""
+    client = client or boto3.client("secretsmanager", config=_CONFIG)
+    with _named("secretsmanager:GetSecretValue"):
+        secret: dict[str, Any] = json.loads(client.get_secret_value(SecretId=secret_arn)["SecretString"])
+    return secret
+
+
+@contextmanager
+def _named(action: str) -> Iterator[None]:
+    """Turns botocore's errors into ours. Its texts may quote a request, so only the code is told."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"].get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _NOT_FOUND:
+            raise StorageNotFoundError(f"{action}: {code}") from None
+        if status >= 500 or status == 429 or code in _THROTTLED:
+            raise StorageUnavailableError(f"{action}: {code}, after retries") from None
+        raise StorageRefusedError(f"{action}: {code}") from None
+    except BotoCoreError as error:
+        raise StorageUnavailableError(f"{action}: {type(error).__name__}, after retries") from None

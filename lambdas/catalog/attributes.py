@@ -1,0 +1,88 @@
+"""Which DICOM attributes the catalog has columns for: by level, by keyword (PS3.6 6), and how a value becomes a column."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+
+
+class Kind(enum.Enum):
+    """How a value becomes a column."""
+
+    TEXT = "text"
+    """Decoded text; the values of one that should be single and is not stay joined by a backslash, as they came."""
+    MULTIPLE = "multiple"
+    """A JSON list of texts."""
+    DATE = "date"
+    """DATE, NULL when it is no date."""
+    INTEGER = "integer"
+    """INT, NULL when it is no such number."""
+
+
+class Level(enum.StrEnum):
+    """The levels of the catalog (PS3.3 A.1.2), which are its tables' names."""
+
+    PATIENT = "patient"
+    STUDY = "study"
+    SERIES = "series"
+    INSTANCE = "instance"
+
+
+ATTRIBUTES: Mapping[Level, Mapping[str, Kind]] = {
+    Level.PATIENT: {
+        "PatientID": Kind.TEXT,
+        "IssuerOfPatientID": Kind.TEXT,
+        "PatientName": Kind.TEXT,
+        "PatientBirthDate": Kind.DATE,
+        "PatientSex": Kind.TEXT,
+    },
+    Level.STUDY: {
+        "StudyDate": Kind.DATE,
+        "StudyTime": Kind.TEXT,
+        "AccessionNumber": Kind.TEXT,
+        "StudyID": Kind.TEXT,
+        "StudyDescription": Kind.TEXT,
+        "ReferringPhysicianName": Kind.TEXT,
+        "PatientAge": Kind.TEXT,
+    },
+    Level.SERIES: {
+        "Modality": Kind.TEXT,
+        "SeriesNumber": Kind.INTEGER,
+        "SeriesDate": Kind.DATE,
+        "SeriesTime": Kind.TEXT,
+        "SeriesDescription": Kind.TEXT,
+        "ProtocolName": Kind.TEXT,
+        "BodyPartExamined": Kind.TEXT,
+        "Laterality": Kind.TEXT,
+        "Manufacturer": Kind.TEXT,
+        "ManufacturerModelName": Kind.TEXT,
+        "StationName": Kind.TEXT,
+        "InstitutionName": Kind.TEXT,
+    },
+    Level.INSTANCE: {
+        "InstanceNumber": Kind.INTEGER,
+        "AcquisitionDate": Kind.DATE,
+        "AcquisitionTime": Kind.TEXT,
+        "ContentDate": Kind.DATE,
+        "ContentTime": Kind.TEXT,
+        "ImageType": Kind.MULTIPLE,
+        "Rows": Kind.INTEGER,
+        "Columns": Kind.INTEGER,
+        "NumberOfFrames": Kind.INTEGER,
+        "BitsAllocated": Kind.INTEGER,
+        "PhotometricInterpretation": Kind.TEXT,
+    },
+}
+
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def column(keyword: str) -> str:
+    """A keyword in snake_case: `SOPClassUID` is `sop_class_uid`."""
+    return _WORD_START.sub("_", keyword).lower()
+
+
+def columns(level: Level) -> tuple[str, ...]:
+    """The attribute columns of a level's table, in order; `raw_values` is not among them."""
+    return tuple(column(keyword) for keyword in ATTRIBUTES[level])
