@@ -1,13 +1,13 @@
-"""Where things are: `endpoints.json` of a running `ahi-ingest up`, or the environment for a catalog on AWS."""
+"""Where the catalog and the receiver are: `endpoints.json` of a running `ahi-ingest up`."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-DEFAULT_STATE = Path(os.environ.get("AHI_INGEST_STATE", ".ahi-ingest"))
+from lambdas.catalog import CatalogSettings
+from lambdas.catalog.queries import Queries, connect
 
 
 class NotRunningError(Exception):
@@ -21,7 +21,12 @@ def endpoints(state: Path) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotRunningError(
-            f"{path} is not there: start the pipeline with `ahi-ingest up --state {state}`, "
-            "or name the state folder of the one that runs with --state"
+            f"{path} is not there. Start the pipeline with `ahi-ingest up --state {state}`, "
+            "or name the state folder of the one that runs with --state."
         ) from None
     return document
+
+
+def catalog(state: Path) -> Queries:
+    """Questions to the catalog of the stack that runs on `state`. Raises NotRunningError."""
+    return connect(CatalogSettings(**endpoints(state)["mysql"], tls="off"))

@@ -1,0 +1,124 @@
+"""What the console prints. Patients' names are shown here, on the operator's own screen, and nowhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lambdas.catalog.ledger import LedgerCounts
+from lambdas.catalog.queries import Association, ImageSet, ImportJob, StoredObject, Study
+
+OBJECTS_SHOWN = 50
+_STYLES = {"COMPLETE": "green", "RUNNING": "cyan", "ENDED_EARLY": "yellow", "IMPORTED": "green", "COMPLETED": "green"}
+
+
+def associations(rows: Sequence[Association], console: Console) -> None:
+    """The newest associations, one a line."""
+    table = _table("Associations", "association", "from", "objects", "quarantined", "ended", "status", "error")
+    for row in rows:
+        counts = (str(row.objects), str(row.quarantined))
+        table.add_row(row.association, row.calling_ae or "", *counts, row.ending, status(row.status), row.error or "")
+    console.print(table if rows else "No associations yet.")
+
+
+def studies(rows: Sequence[Study], console: Console) -> None:
+    """The view `study_list`, one study a line."""
+    columns = ("patient", "name", "date", "modality", "study", "series", "instances", "image sets", "status")
+    table = _table("Studies", *columns)
+    for row in rows:
+        counts = (str(row.series_count), str(row.instance_count), str(row.image_set_count))
+        table.add_row(
+            *(row.patient_id or "", row.patient_name or "", str(row.study_date or ""), ",".join(row.modalities)),
+            *(row.study_instance_uid, *counts, status(row.status)),
+        )
+    console.print(table if rows else "No studies yet.")
+
+
+def association(row: Association, counts: LedgerCounts | None, console: Console) -> None:
+    """One association's facts."""
+    table = Table.grid(padding=(0, 2))
+    facts = {
+        "status": status(row.status),
+        "error": row.error,
+        "from": f"{row.calling_ae or '?'} at {row.peer or '?'} to {row.called_ae or '?'}, edge {row.edge}",
+        "ended": f"{row.ending}, {row.ended_at or '?'} UTC",
+        "objects": f"{row.objects} in {row.parts or 0} part(s), {row.quarantined} quarantined, {row.size_bytes:,} bytes",
+        "ledger": _ledger(counts) if counts else None,
+        "execution": row.execution_arn,
+    }
+    for name, value in facts.items():
+        if value:
+            table.add_row(f"[bold]{name}[/]", value)
+    console.print(f"[bold]{row.association}[/]")
+    console.print(table)
+
+
+def import_jobs(rows: Sequence[ImportJob], console: Console) -> None:
+    """Every attempt at importing, with what ended it."""
+    table = _table("Import jobs", "part", "attempt", "job", "status", "imported", "failed", "warned", "error")
+    for row in rows:
+        counts = ("" if count is None else str(count) for count in (row.imported, row.failed, row.warned))
+        error = " ".join(text for text in (row.error, row.cause) if text)
+        table.add_row(str(row.part), str(row.attempt), row.job_id or "not started", status(row.status), *counts, error)
+    if rows:
+        console.print(table)
+
+
+def image_sets(rows: Sequence[ImageSet], console: Console) -> None:
+    """The image sets that hold the association's objects."""
+    table = _table("Image sets", "series", "ImageSetId", "version", "primary")
+    for row in rows:
+        primary = "" if row.is_primary is None else "yes" if row.is_primary else "no"
+        table.add_row(row.series_instance_uid or "", row.image_set_id, str(row.image_set_version or ""), primary)
+    if rows:
+        console.print(table)
+
+
+def failed_objects(rows: Sequence[StoredObject], console: Console) -> None:
+    """Each object that is not where it should be, and why."""
+    if not rows:
+        return
+    table = _table(f"{len(rows)} object(s) not indexed and imported", "object", "why")
+    for row in rows[:OBJECTS_SHOWN]:
+        table.add_row(row.s3_key, why(row))
+    console.print(table)
+    for reason, count in Counter(why(row) for row in rows[OBJECTS_SHOWN:]).most_common():
+        console.print(f"and {count} more: {reason}")
+
+
+def why(row: StoredObject) -> str:
+    """Every reason why an object is neither indexed nor imported, in one line."""
+    reasons = []
+    if row.quarantine_reason:
+        reasons.append(f"quarantined: {row.quarantine_reason}")
+    if row.is_foreign:
+        reasons.append("foreign: below the import prefix, and in no manifest")
+    if row.not_indexed_reason:
+        reasons.append(f"not indexed: {row.not_indexed_reason}")
+    if row.import_status == "FAILED":
+        whose = "HealthImaging's fault" if row.import_fault == "SERVER" else "refused"
+        reasons.append(f"not imported, {whose}: {row.import_error}: {row.import_error_message}")
+    if not reasons:
+        waiting = [("no index entry", row.indexed_at is None), ("no import result", row.import_status is None)]
+        reasons = [text for text, holds in waiting if holds]
+    return "; ".join(reasons)
+
+
+def status(value: str) -> Text:
+    """A status, coloured: green is done, red needs somebody."""
+    return Text(value, style=_STYLES.get(value, "yellow" if value in {"SUBMITTED", "IN_PROGRESS", "CLAIMED"} else "red"))
+
+
+def _ledger(counts: LedgerCounts) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {getattr(counts, name)}" for name in counts.__dataclass_fields__)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
