@@ -89,6 +89,10 @@ class FakeClock:
         finally:
             self._busy -= 1
 
+    def stop(self) -> None:
+        """From now on time stands still until `advance`."""
+        self._jumps = False
+
     def advance(self, seconds: float) -> None:
         """Called from the test's thread: lets this much time pass, timer by timer, and returns when all is quiet.
 

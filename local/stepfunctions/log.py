@@ -88,7 +88,7 @@ class EventLog:
     def __init__(self, path: Path | None) -> None:
         """`path` None keeps the log in memory."""
         self._connection = sqlite3.connect(":memory:" if path is None else path, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA busy_timeout = 2000")
+        self._connection.execute("PRAGMA busy_timeout = 500")
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # one engine to a log
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
