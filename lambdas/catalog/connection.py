@@ -121,7 +121,8 @@ class Cursor:
         The first column is the key: rows go in its order, so that transactions on the same rows queue and do not deadlock.
         """
         if rows:
-            self._cursor.executemany(sql, sorted(rows, key=lambda row: str(row[0])))
+            in_order = sorted(rows, key=lambda row: str(row[0]))
+            self._cursor.executemany(sql, in_order)
 
     def rows(self, sql: str, arguments: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         self._cursor.execute(sql, arguments or None)

@@ -1,0 +1,103 @@
+"""Index a slice of a part: read each object's header from S3, and write all rows in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from contract.strict import ContractError
+from lambdas.adapters.aws import READS_AT_ONCE, Storage
+from lambdas.catalog import Catalog, associations
+from lambdas.catalog.associations import Origin
+from lambdas.catalog.objects import Described, IndexedObject, Listed, write_indexed
+from lambdas.errors import StorageNotFoundError, UnknownAssociationError
+from lambdas.logic.describing import describe
+from lambdas.logic.header import Header, UnreadableError, read_header
+from lambdas.logic.manifests import read_part
+from lambdas.logic.order import object_order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Objects `first` to `first + count - 1` of a part, counted from 0 in the order of its manifest."""
+
+    association: str
+    edge: str
+    bucket: str
+    part: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceResult:
+    indexed: int
+    not_indexed: int
+    fetched_bytes: int
+
+
+def index_slice(catalog: Catalog, storage: Storage, wanted: Slice) -> SliceResult:
+    """Write the rows of every object of the slice; one that cannot be read gets a row with the reason.
+
+    Raises UnknownAssociationError, ContractError, and those of Catalog and Storage.
+    """
+    origin = catalog.transaction(lambda cursor: associations.origin(cursor, wanted.association))
+    if origin is None:
+        raise UnknownAssociationError(f"{wanted.association} is not in the catalog: register it first")
+    listed = list_slice(storage, wanted, origin)
+    objects = [_indexed(one, header, origin) for one, header in _headers(storage, listed)]
+    catalog.transaction(lambda cursor: write_indexed(cursor, objects))
+    indexed = sum(isinstance(one.outcome, Described) for one in objects)
+    return SliceResult(
+        indexed=indexed,
+        not_indexed=len(objects) - indexed,
+        fetched_bytes=sum(one.header_bytes for one in objects),
+    )
+
+
+def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
+    """The slice's objects as the manifest lists them. Raises ContractError when the part is shorter."""
+    manifest = read_part(storage, wanted.bucket, wanted.edge, wanted.association, wanted.part)
+    entries = manifest.entries[wanted.first : wanted.first + wanted.count]
+    if len(entries) != wanted.count:
+        raise ContractError(f"slice: part {wanted.part} has {len(manifest.entries)} objects, not {wanted.first + wanted.count}")
+    return [
+        Listed(
+            association=wanted.association,
+            bucket=wanted.bucket,
+            part=wanted.part,
+            position=position,
+            entry=entry,
+            object_order=object_order(origin, wanted.association, wanted.part, position),
+        )
+        for position, entry in enumerate(entries, wanted.first)
+    ]
+
+
+def _headers(storage: Storage, listed: Iterable[Listed]) -> Iterable[tuple[Listed, Header | str]]:
+    """Each object with its header, or the reason that there is none; many at once, to wait for S3 once only."""
+
+    def read(one: Listed) -> tuple[Listed, Header | str]:
+        def read_range(first: int, count: int) -> bytes:
+            return storage.read_range(one.bucket, one.entry.key, first, count)
+
+        try:
+            return one, read_header(read_range, one.entry.size_bytes)
+        except UnreadableError as error:
+            return one, str(error)
+        except StorageNotFoundError:
+            return one, "S3 has no such object"
+
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        yield from pool.map(read, listed)
+
+
+def _indexed(listed: Listed, header: Header | str, origin: Origin) -> IndexedObject:
+    if isinstance(header, str):
+        return IndexedObject(listed=listed, header_bytes=0, outcome=header)
+    try:
+        outcome: Described | str = describe(header, listed, origin)
+    except UnreadableError as error:
+        outcome = str(error)
+    return IndexedObject(listed=listed, header_bytes=header.fetched_bytes, outcome=outcome)

@@ -1,0 +1,28 @@
+"""Reads manifests from S3, and checks that they are the ones asked for."""
+
+from __future__ import annotations
+
+from contract.keys import manifest_key, part_manifest_key
+from contract.manifest import AssociationManifest, PartManifest
+from contract.message import InboundMessage
+from contract.strict import ContractError, from_json
+from lambdas.adapters.aws import Storage
+
+
+def read_association(storage: Storage, message: InboundMessage) -> AssociationManifest:
+    """The manifest that the message announces. Raises ContractError when it is another, and those of Storage."""
+    raw = storage.read(message.bucket, manifest_key(message.edge, message.association))
+    manifest = from_json(AssociationManifest, raw)
+    announced = InboundMessage.announcing(manifest, message.bucket)
+    if announced != message:
+        names = [name for name in InboundMessage.__slots__ if getattr(announced, name) != getattr(message, name)]
+        raise ContractError(f"the manifest in S3 differs from its message in {', '.join(names)}")
+    return manifest
+
+
+def read_part(storage: Storage, bucket: str, edge: str, association: str, part: int) -> PartManifest:
+    """The manifest of one part. Raises ContractError when it is another's, and those of Storage."""
+    manifest = from_json(PartManifest, storage.read(bucket, part_manifest_key(edge, association, part)))
+    if (manifest.association, manifest.edge, manifest.part) != (association, edge, part):
+        raise ContractError("the part's manifest in S3 names another association, edge or part")
+    return manifest
