@@ -8,9 +8,11 @@ from uuid import uuid4
 import pymysql
 import pytest
 
+from local.healthimaging.launch import HealthImaging
 from local.mariadb import DatabaseAddress, MariaDb
 from local.ministack import MiniStack
 from local.processes import free_port
+from tests.support.healthimaging import Imports, set_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,3 +73,30 @@ def bucket(aws: Aws) -> str:
     name = f"bucket-{uuid4().hex[:12]}"
     aws.s3.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def healthimaging_server(ministack: MiniStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthImaging]:
+    """One HealthImaging emulator for the session, on the session's S3, with jobs that take no time and no rate limits."""
+    with HealthImaging.start(
+        tmp_path_factory.mktemp("healthimaging"),
+        free_port(),
+        s3_endpoint=ministack.endpoint_url,
+        datastore_id="0" * 32,
+        options=["--job-seconds", "0", "--rate", "all=10000/10000"],
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def healthimaging(healthimaging_server: HealthImaging) -> Iterator[HealthImaging]:
+    """The session's HealthImaging emulator, without faults at the start and at the end of the test."""
+    set_faults(healthimaging_server)
+    yield healthimaging_server
+    set_faults(healthimaging_server)
+
+
+@pytest.fixture
+def imports(healthimaging: HealthImaging, aws: Aws, bucket: str) -> Imports:
+    """A fresh data store and bucket, and imports between them."""
+    return Imports(healthimaging, aws.s3, bucket)

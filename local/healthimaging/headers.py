@@ -94,7 +94,7 @@ def read_header(key: str, beginning: bytes, *, whole: bool) -> Header | None:
 
     def beyond(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         nonlocal passed_last_tag
-        passed_last_tag = bool(tag > _LAST_TAG)
+        passed_last_tag = int.__gt__(tag, _LAST_TAG)  # BaseTag's own comparison costs a third of the parse
         return passed_last_tag
 
     if beginning[128:132] != b"DICM":
@@ -106,10 +106,10 @@ def read_header(key: str, beginning: bytes, *, whole: bool) -> Header | None:
         if not whole:
             return None
         raise FileRefusedError("DICOM attributes does not exist") from error
-    if not transfer_syntax_uid:
-        raise FileRefusedError("DICOM attribute TransferSyntaxUID does not exist")
     if not passed_last_tag and not whole:
         return None
+    if not transfer_syntax_uid:
+        raise FileRefusedError("DICOM attribute TransferSyntaxUID does not exist")
     return _header(key, transfer_syntax_uid, _values(dataset))
 
 

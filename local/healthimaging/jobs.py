@@ -13,23 +13,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.aws import ACCOUNT, REGION
 from local.healthimaging.faults import Faults, JobFaults
 from local.healthimaging.imagesets import place
 from local.healthimaging.outputs import Outcome, job_folder_uri, output_files, warning_line
+from local.healthimaging.readback import arn_of
 from local.healthimaging.scan import JobFailedError, scan, split_uri
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from local.events import EventBus
     from local.healthimaging.settings import Settings
     from local.healthimaging.store import Store
 
@@ -43,6 +42,14 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
+class Events(Protocol):
+    """Where events go (events.EventBus). Never raises."""
+
+    def deliver(
+        self, *, source: str, detail_type: str, detail: Mapping[str, object], resources: Sequence[str] = ()
+    ) -> None: ...
+
+
 class JobRunner:
     """Runs the jobs that are in the store."""
 
@@ -53,7 +60,7 @@ class JobRunner:
         s3: S3Client,
         settings: Settings,
         faults: Faults,
-        events: EventBus | None,
+        events: Events | None,
         now: Callable[[], float],
     ) -> None:
         self._store = store
@@ -205,8 +212,8 @@ class JobRunner:
 
     def _deliver(self, detail_type: str, datastore_id: str, detail: dict[str, object]) -> None:
         if self._events is not None:
-            arn = f"arn:aws:medical-imaging:{REGION}:{ACCOUNT}:datastore/{datastore_id}"
-            self._events.deliver(source="aws.medical-imaging", detail_type=detail_type, detail=detail, resources=[arn])
+            resources = [arn_of(datastore_id)]
+            self._events.deliver(source="aws.medical-imaging", detail_type=detail_type, detail=detail, resources=resources)
 
 
 class _StoppingError(Exception):

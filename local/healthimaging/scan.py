@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from local.healthimaging.headers import FileRefusedError, Header, read_header
 from local.healthimaging.outputs import FileFailure
+from local.healthimaging.ranges import RangeReader, S3ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,23 +49,8 @@ def scan(s3: S3Client, input_uri: str, faults: Faults, settings: Settings) -> Sc
     bucket, prefix = split_uri(input_uri)
     objects = _list(s3, bucket, prefix, settings)
 
-    def read(item: tuple[str, int]) -> Header | FileFailure:
-        key, size_bytes = item
-        try:
-            match faults.of_file(key):
-                case "server":
-                    return FileFailure(key, "InternalServerException", "Internal server error")
-                case "customer":
-                    raise FileRefusedError("This failure was asked for by a test")  # noqa: TRY301 - the handler below is its reader
-                case None:
-                    return _read(s3, bucket, key, size_bytes, settings)
-        except FileRefusedError as error:
-            return FileFailure(key, "ValidationException", str(error))
-        except (BotoCoreError, ClientError):
-            return FileFailure(key, "InternalServerException", "The object could not be read")
-
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="scan") as readers:
-        results = list(readers.map(read, objects))
+    with RangeReader(s3, bucket) as reader, ThreadPoolExecutor(_READERS, thread_name_prefix="scan") as readers:
+        results = list(readers.map(lambda item: _read_or_fail(reader, item[0], item[1], faults, settings), objects))
     return Scan(
         [result for result in results if isinstance(result, Header)],
         [result for result in results if isinstance(result, FileFailure)],
@@ -74,8 +59,8 @@ def scan(s3: S3Client, input_uri: str, faults: Faults, settings: Settings) -> Sc
 
 def split_uri(uri: str) -> tuple[str, str]:
     """(bucket, key or prefix) of an S3 URI."""
-    parts = urlsplit(uri, allow_fragments=False)
-    return parts.netloc, uri.removeprefix(f"s3://{parts.netloc}").lstrip("/")
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def _list(s3: S3Client, bucket: str, prefix: str, settings: Settings) -> list[tuple[str, int]]:
@@ -97,7 +82,21 @@ def _list(s3: S3Client, bucket: str, prefix: str, settings: Settings) -> list[tu
     return found
 
 
-def _read(s3: S3Client, bucket: str, key: str, size_bytes: int, settings: Settings) -> Header:
+def _read_or_fail(reader: RangeReader, key: str, size_bytes: int, faults: Faults, settings: Settings) -> Header | FileFailure:
+    match faults.of_file(key):
+        case "server":
+            return FileFailure(key, "InternalServerException", "This failure was asked for by a test")
+        case "customer":
+            return FileFailure(key, "ValidationException", "This failure was asked for by a test")
+    try:
+        return _read(reader, key, size_bytes, settings)
+    except FileRefusedError as error:
+        return FileFailure(key, "ValidationException", str(error))
+    except (S3ReadError, OSError):
+        return FileFailure(key, "InternalServerException", "The object could not be read")
+
+
+def _read(reader: RangeReader, key: str, size_bytes: int, settings: Settings) -> Header:
     """Read as much of the object as its header takes: nearly always the first range is enough."""
     if size_bytes > settings.file_max_bytes:
         raise FileRefusedError(f"The file is larger than {settings.file_max_bytes} bytes")
@@ -105,8 +104,7 @@ def _read(s3: S3Client, bucket: str, key: str, size_bytes: int, settings: Settin
         raise FileRefusedError("DICOM attributes does not exist")
     read_bytes = _FIRST_READ_BYTES
     while True:
-        answer = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{read_bytes - 1}")
-        header = read_header(key, answer["Body"].read(), whole=read_bytes >= size_bytes)
+        header = read_header(key, reader.read(key, read_bytes), whole=read_bytes >= size_bytes)
         if header is not None:
             return header
         read_bytes *= _READ_GROWTH

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from local.healthimaging import readback
 from local.healthimaging.errors import ServiceError, invalid, not_found
@@ -30,13 +30,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.healthimaging.faults import Faults
-    from local.healthimaging.jobs import JobRunner
     from local.healthimaging.settings import Settings
     from local.healthimaging.store import Store
 
 Answer = dict[str, Any]
 
 _OPEN = ("SUBMITTED", "IN_PROGRESS")
+
+
+class Runner(Protocol):
+    """Takes up a job that stands in the store (jobs.JobRunner)."""
+
+    def run(self, job_id: str) -> None: ...
 
 
 class Service:
@@ -46,7 +51,7 @@ class Service:
         self,
         *,
         store: Store,
-        runner: JobRunner,
+        runner: Runner,
         settings: Settings,
         faults: Faults,
         now: Callable[[], float] = time.time,
