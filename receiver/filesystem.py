@@ -1,0 +1,136 @@
+"""What the spool asks of a file system, and the operating system's own.
+
+A Protocol, so that the fsync model in the tests can stand in for the disk and forget at any call what was not synced.
+Paths are absolute. Every method raises OSError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+Chunk = bytes | bytearray | memoryview
+
+_CHUNKS_PER_WRITE = 1024  # IOV_MAX is at least 1024 on Linux and macOS
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+class FileSystem(Protocol):
+    """Files are handles (integers) while they are written, paths otherwise."""
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder whose parent exists. Raises FileExistsError."""
+
+    def create(self, path: Path) -> int:
+        """Make a new file, open for writing. Raises FileExistsError."""
+
+    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
+        """Write all of the chunks."""
+
+    def sync_file(self, file: int) -> None:
+        """Make the file's data and size durable (fdatasync). After an error nothing about the file is certain."""
+
+    def close(self, file: int) -> None:
+        """Close the file, whether or not an error is raised."""
+
+    def sync_folder(self, path: Path) -> None:
+        """Make durable which names the folder holds (fsync)."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename atomically, within one folder."""
+
+    def remove_file(self, path: Path) -> None:
+        """Remove a file, or do nothing where there is none."""
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder."""
+
+    def names(self, path: Path) -> list[str]:
+        """The names in a folder, in any order."""
+
+    def size(self, path: Path) -> int:
+        """The size of a file."""
+
+    def open(self, path: Path) -> IO[bytes]:
+        """A file, open for reading."""
+
+    def lock(self, path: Path) -> Callable[[], None] | None:
+        """Lock a file, made when missing, until this process ends. None when another process holds it.
+
+        Otherwise a function that gives the lock back.
+        """
+
+
+class LocalFileSystem:
+    """The operating system's files."""
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(mode=0o750)
+
+    def create(self, path: Path) -> int:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+
+    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
+        for at in range(0, len(chunks), _CHUNKS_PER_WRITE):
+            some = chunks[at : at + _CHUNKS_PER_WRITE]
+            wanted, written = sum(map(len, some)), os.writev(file, some)
+            if written < wanted:  # a full disk, or a signal
+                rest = memoryview(b"".join(some))[written:]
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+
+    def sync_file(self, file: int) -> None:
+        _sync_data(file)
+
+    def close(self, file: int) -> None:
+        os.close(file)
+
+    def sync_folder(self, path: Path) -> None:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.rename(target)
+
+    def remove_file(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def remove_folder(self, path: Path) -> None:
+        path.rmdir()
+
+    def names(self, path: Path) -> list[str]:
+        return [entry.name for entry in path.iterdir()]
+
+    def size(self, path: Path) -> int:
+        return path.stat().st_size
+
+    def open(self, path: Path) -> IO[bytes]:
+        return path.open("rb", buffering=0)
+
+    def lock(self, path: Path) -> Callable[[], None] | None:
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            removed = os.fstat(file).st_nlink == 0  # by its last owner, between our two calls
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except OSError:
+            os.close(file)
+            raise
+        if removed:
+            os.close(file)
+            return None
+
+        def release() -> None:
+            with contextlib.suppress(OSError):
+                os.close(file)
+
+        return release

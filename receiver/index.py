@@ -1,0 +1,55 @@
+"""What a stored object says about itself: the digest of its data set, and the UIDs that its key is built of.
+
+Read by the uploader, not while the object arrives: the file is read there anyway, in another thread, and the sender does not
+wait for a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+from receiver.part10 import read_head
+from receiver.walk import study_and_series
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectIndex:
+    """UIDs are raw values, empty when absent or unreadable. `digest` is SHA-256 in hex, of the data set alone."""
+
+    digest: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+
+
+def index_object(open_file: Callable[[], IO[bytes]]) -> ObjectIndex:
+    """Index a file that the receiver wrote. Raises OSError, and Part10Error when something else wrote it."""
+    with open_file() as file:
+        head = read_head(file)
+        file.seek(head.data_set_offset)
+        study, series = study_and_series(file, head.transfer_syntax_uid)
+        file.seek(head.data_set_offset)
+        digest = hashlib.sha256()
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return ObjectIndex(
+        digest=digest.hexdigest(),
+        sop_class_uid=head.sop_class_uid,
+        sop_instance_uid=head.sop_instance_uid,
+        study_instance_uid=study,
+        series_instance_uid=series,
+        transfer_syntax_uid=head.transfer_syntax_uid,
+    )
+
+
+def index_bytes(content: bytes) -> ObjectIndex:
+    """Index a file whose content was read already. Raises Part10Error."""
+    return index_object(lambda: io.BytesIO(content))

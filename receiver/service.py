@@ -1,0 +1,171 @@
+"""The receiver: associations into the spool, the spool into the cloud. Made of the parts that its arguments configure."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from contract import Ending
+from contract.strict import utc_now
+from contract.uids import uid_from_wire
+from receiver.cloud import Cloud
+from receiver.dicom.listener import Acceptor, Listener
+from receiver.dicom.p_data import ObjectSink, StoreRequest
+from receiver.filesystem import LocalFileSystem
+from receiver.part10 import head_bytes
+from receiver.settings import Settings
+from receiver.spool import AssociationFolder, ObjectWriter, Spool
+from receiver.uploads import AssociationUpload, Uploads, UploadWorkers
+
+_log = logging.getLogger(__name__)
+
+
+class Receiver(Acceptor):
+    """One process's receiver. `start` and `stop`, once each."""
+
+    def __init__(self, settings: Settings, cloud: Cloud) -> None:
+        """Take the spool and bind the port. Raises SpoolInUseError, OSError."""
+        self._settings = settings
+        self._spool = Spool(
+            settings.spool,
+            edge=settings.edge_id,
+            files=LocalFileSystem(),
+            part_max_objects=settings.part_max_objects,
+            part_max_bytes=settings.part_max_bytes,
+        )
+        self.uploads = Uploads(cloud, bucket=settings.bucket)
+        self._workers = UploadWorkers(
+            self.uploads, workers=settings.upload_workers, backoff_max_seconds=settings.upload_backoff_max_seconds
+        )
+        self._listener = Listener(
+            self,
+            host=settings.host,
+            port=settings.port,
+            ae_title=settings.ae_title,
+            max_associations=settings.max_associations,
+            idle_timeout_seconds=settings.idle_timeout_seconds,
+            artim_timeout_seconds=settings.artim_timeout_seconds,
+        )
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
+
+    def start(self) -> None:
+        """Recover what dead processes left, and open the port. Raises OSError."""
+        for folder in self._spool.leftovers():
+            _log.info("association recovered", extra={"association": folder.facts.association})
+            self.uploads.resume(folder)
+        for path, error in self._spool.unreadable:
+            _log.error("a spool folder cannot be read and is left as it is", extra={"folder": path.name, "error": error})
+        self._workers.start()
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Stop accepting, let associations and uploads go on until the deadline, and leave the rest to the next start."""
+        deadline = time.monotonic() + self._settings.drain_timeout_seconds
+        self._listener.stop_accepting()
+        self._listener.end_associations(deadline)
+        if not self.uploads.wait_until_done(max(0.0, deadline - time.monotonic())):
+            left = self.uploads.open_associations
+            _log.warning("uploads left to the next start", extra={"associations": left})
+        self._workers.stop(timeout_seconds=1)
+        self._spool.close()
+
+    def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> AssociationReception:
+        folder = self._spool.begin_association(calling_ae=_title(calling_ae), called_ae=_title(called_ae), peer=peer)
+        _log.info(
+            "association opened",
+            extra={
+                "association": folder.facts.association,
+                "calling_ae": folder.facts.calling_ae,
+                "called_ae": folder.facts.called_ae,
+                "peer": peer,
+            },
+        )
+        return AssociationReception(folder, self.uploads.begin(folder), calling_ae.rstrip(b"\0 "))
+
+
+class AssociationReception:
+    """One association that is being received: its objects go to its folder, and from there to its upload."""
+
+    def __init__(
+        self,
+        folder: AssociationFolder,
+        upload: AssociationUpload,
+        calling_ae: bytes,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.association = folder.facts.association
+        self._folder, self._upload, self._calling_ae, self._now = folder, upload, calling_ae, now
+        self._objects = 0
+        self._failed = 0
+
+    def begin_object(self, request: StoreRequest) -> ObjectSink:
+        head = head_bytes(
+            sop_class=request.sop_class,
+            sop_instance=request.sop_instance,
+            transfer_syntax=request.transfer_syntax,
+            source_ae=self._calling_ae,
+        )
+        try:
+            return _Sink(self, self._folder.begin_object(head))
+        except OSError as error:
+            self.failed(error)
+            raise
+
+    def end(self, ending: Ending) -> None:
+        ended_at = self._now()
+        _log.info(
+            "association ended",
+            extra={
+                "association": self.association,
+                "ending": str(ending),
+                "objects": self._objects,
+                "not_stored": self._failed,
+            },
+        )
+        self._upload.end(ending, ended_at)
+
+    def stored(self, writer: ObjectWriter) -> None:
+        """Make an object durable and hand it to the upload. Raises OSError."""
+        self._upload.add(writer.commit())
+        self._objects += 1
+
+    def failed(self, error: OSError) -> None:
+        """The disk did not take an object."""
+        self._failed += 1
+        _log.error(
+            "object not stored, answered 0xA700",
+            extra={"association": self.association, "error": error.strerror or str(error)},
+        )
+
+
+class _Sink:
+    """Where the P-DATA loop puts one object."""
+
+    def __init__(self, reception: AssociationReception, writer: ObjectWriter) -> None:
+        self._reception, self._writer = reception, writer
+
+    def write(self, chunks: list[memoryview]) -> None:
+        try:
+            self._writer.write(chunks)
+        except OSError as error:
+            self._reception.failed(error)
+            raise
+
+    def commit(self) -> None:
+        try:
+            self._reception.stored(self._writer)
+        except OSError as error:
+            self._reception.failed(error)
+            raise
+
+    def discard(self) -> None:
+        self._writer.discard()
+
+
+def _title(raw: bytes) -> str:
+    return uid_from_wire(raw).strip()

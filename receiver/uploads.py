@@ -1,0 +1,290 @@
+"""From the spool to the cloud: objects while more arrive, then the manifests, then the message, then the folder goes.
+
+Invariants
+    - An object's key is decided in order of arrival (receiver/placement.py), whichever worker reads it first.
+    - Manifests are kept in the spool before the first of them is PUT, and only when every object is in S3.
+    - The message is sent when every manifest is in S3; the folder is removed when the message was sent.
+    - Every step may be repeated, and none is given up: what fails goes to the end of the queue, and its worker waits first,
+      with full jitter and longer each time, until something succeeds. So an outage costs at most one attempt per worker and
+      wait, and an object that is always refused does not hold up the others.
+    - Memory: a worker holds one object of at most 8 MiB, or one part of a larger one.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+from datetime import datetime
+from typing import Protocol
+
+from contract import Ending
+from contract.keys import manifest_key, part_manifest_key
+from contract.manifest import AssociationManifest
+from contract.message import InboundMessage
+from contract.strict import from_json, to_json
+from receiver.cloud import Cloud, CloudError, CloudUnavailableError
+from receiver.index import ObjectIndex, index_bytes, index_object
+from receiver.placement import Placement
+from receiver.spool import AssociationFolder, StoredObject
+
+_READ_WHOLE_MAX_BYTES = 8 * 1024 * 1024
+_BACKOFF_FIRST_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class _Task(Protocol):
+    association: str
+
+    def run(self) -> None: ...
+
+
+class Uploads:
+    """What has to go to the cloud, in a queue. `UploadWorkers` work on it; tests call `run_next` themselves."""
+
+    def __init__(self, cloud: Cloud, *, bucket: str) -> None:
+        self.cloud, self.bucket = cloud, bucket
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._open: set[str] = set()
+        self._changed = threading.Condition()
+
+    def begin(self, folder: AssociationFolder) -> AssociationUpload:
+        """An association that has just been accepted."""
+        with self._changed:
+            self._open.add(folder.facts.association)
+        return AssociationUpload(self, folder)
+
+    def resume(self, folder: AssociationFolder) -> None:
+        """An association that a dead process left, sealed. Raises OSError."""
+        upload = self.begin(folder)
+        if folder.manifests() is None:  # otherwise every object is in S3
+            for stored in folder.objects():
+                upload.add(stored)
+        upload.finish()
+
+    def submit(self, task: _Task) -> None:
+        """Queue a task."""
+        self._tasks.put(task)
+
+    def run_next(self, timeout_seconds: float = 0) -> bool:
+        """Do the next task; False when there was none in time, or `wake` was called.
+
+        Raises what the task raised; the task is at the end of the queue again.
+        """
+        try:
+            task = self._tasks.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return False
+        if task is None:
+            return False
+        try:
+            task.run()
+        except BaseException as error:
+            self._tasks.put(task)
+            error.add_note(task.association)
+            raise
+        return True
+
+    def wake(self) -> None:
+        """Let one `run_next` return that waits for a task."""
+        self._tasks.put(None)
+
+    def wait_until_done(self, timeout_seconds: float) -> bool:
+        """Whether every association was announced within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, timeout_seconds)
+
+    @property
+    def open_associations(self) -> int:
+        """How many associations are not announced yet."""
+        with self._changed:
+            return len(self._open)
+
+    def closed(self, association: str) -> None:
+        """An association is announced and removed, or nothing was stored of it."""
+        with self._changed:
+            self._open.discard(association)
+            self._changed.notify_all()
+
+
+class AssociationUpload:
+    """The upload of one association. `add` and `end` are called by whoever receives it, one call at a time."""
+
+    def __init__(self, uploads: Uploads, folder: AssociationFolder) -> None:
+        self.uploads, self.folder = uploads, folder
+        self.association = folder.facts.association
+        self._placement = Placement(folder.facts)
+        self._lock = threading.Lock()
+        self._added = self._placed = self._done = 0
+        self._waiting: dict[int, tuple[_ObjectTask, ObjectIndex]] = {}  # read, but an earlier object is not yet
+        self._ended: tuple[Ending, datetime] | None = None
+        self._finishing = self._announced = False
+
+    def add(self, stored: StoredObject) -> None:
+        """One more object is durable."""
+        with self._lock:
+            task = _ObjectTask(self, stored, self._added)
+            self._added += 1
+        self.uploads.submit(task)
+
+    def end(self, ending: Ending, ended_at: datetime) -> None:
+        """No more objects. The association is sealed here if the disk takes it, otherwise before it is announced."""
+        self._ended = ending, ended_at
+        if self.folder.made and self._added:
+            try:
+                self.folder.seal(ending, ended_at)
+            except OSError as error:
+                _log.error("seal failed, will be tried again", extra={"association": self.association, "error": _name(error)})
+        self.finish()
+
+    def finish(self) -> None:
+        """No more objects; the folder is sealed, or `end` said how to."""
+        with self._lock:
+            self._finishing = True
+            complete = self._done == self._added
+        if complete:
+            self.uploads.submit(self)
+
+    def place(self, task: _ObjectTask, index: ObjectIndex) -> bool:
+        """Decide the key of an object, and of those after it that waited for it; these are queued.
+
+        False when an earlier object is still being read: whoever places it queues this one.
+        """
+        placed = False
+        with self._lock:
+            self._waiting[task.arrival] = task, index
+            while self._placed in self._waiting:
+                one, its_index = self._waiting.pop(self._placed)
+                one.key = self._placement.add(its_index, one.stored.size_bytes, one.stored.received_at)
+                self._placed += 1
+                if one is task:
+                    placed = True
+                else:
+                    self.uploads.submit(one)
+        return placed
+
+    def object_done(self) -> None:
+        """One more object is in S3, or is known to be a repeat."""
+        with self._lock:
+            self._done += 1
+            complete = self._finishing and self._done == self._added
+        if complete:
+            self.uploads.submit(self)
+
+    def run(self) -> None:
+        """Announce the association, and remove its folder. Raises CloudError, OSError."""
+        folder, cloud = self.folder, self.uploads.cloud
+        if self._added == 0 and folder.sealed is None:  # only a verification, or nothing that could be stored
+            folder.remove()
+            self.uploads.closed(self.association)
+            return
+        if folder.sealed is None and self._ended is not None:
+            folder.seal(*self._ended)
+        if not self._announced:
+            self._announce(cloud)
+            self._announced = True
+        folder.remove()
+        self.uploads.closed(self.association)
+
+    def _announce(self, cloud: Cloud) -> None:
+        folder = self.folder
+        kept = folder.manifests()
+        if kept is None:
+            assert folder.sealed is not None  # noqa: S101 - `run` sealed it
+            folder.keep_manifests(*self._placement.manifests(folder.sealed))
+            kept = folder.manifests()
+            assert kept is not None  # noqa: S101 - kept in the line before the last
+        manifest_bytes, parts = kept
+        manifest = from_json(AssociationManifest, manifest_bytes)
+        for number, content in parts.items():
+            cloud.put_bytes(part_manifest_key(manifest.edge, manifest.association, number), content)
+        cloud.put_bytes(manifest_key(manifest.edge, manifest.association), manifest_bytes)
+        cloud.send_message(to_json(InboundMessage.announcing(manifest, self.uploads.bucket)).decode())
+        _log.info(
+            "association announced",
+            extra={
+                "association": self.association,
+                "ending": str(manifest.ending),
+                "objects": manifest.objects,
+                "size_bytes": manifest.size_bytes,
+                "identical_repeats": manifest.identical_repeats,
+                "parts": len(manifest.parts),
+            },
+        )
+
+
+class _ObjectTask:
+    """One object: read it, place it, PUT it."""
+
+    def __init__(self, upload: AssociationUpload, stored: StoredObject, arrival: int) -> None:
+        self.upload, self.stored, self.arrival = upload, stored, arrival
+        self.association = upload.association
+        self.key: str | None = None  # None for a repeat
+        self._read = False
+
+    def run(self) -> None:
+        """Raises CloudError, OSError, Part10Error."""
+        files, stored, content = self.upload.folder.files, self.stored, None
+        if not self._read:
+            if stored.size_bytes <= _READ_WHOLE_MAX_BYTES:
+                with files.open(stored.path) as file:
+                    content = file.read()
+                index = index_bytes(content)
+            else:
+                index = index_object(lambda: files.open(stored.path))
+            self._read = True
+            if not self.upload.place(self, index):
+                return
+        if self.key is not None:
+            cloud = self.upload.uploads.cloud
+            if content is not None:
+                cloud.put_bytes(self.key, content)
+            else:
+                cloud.put_file(self.key, lambda: files.open(stored.path), stored.size_bytes)
+        self.upload.object_done()
+
+
+class UploadWorkers:
+    """Threads that work on `Uploads` until `stop`."""
+
+    def __init__(self, uploads: Uploads, *, workers: int, backoff_max_seconds: float) -> None:
+        self._uploads, self._backoff_max_seconds = uploads, backoff_max_seconds
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._work, name=f"upload-{n}", daemon=True) for n in range(workers)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """End after the task in hand. What is left in the queue is left to the next start."""
+        self._stopping.set()
+        for _ in self._threads:
+            self._uploads.wake()
+        for thread in self._threads:
+            thread.join(timeout_seconds)
+
+    def _work(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                if self._uploads.run_next(timeout_seconds=60):
+                    failures = 0
+            except Exception as error:  # noqa: BLE001 - a worker never ends: the data stays, and is tried again
+                expected = isinstance(error, (CloudError, OSError))
+                _log.log(
+                    logging.WARNING if isinstance(error, CloudUnavailableError) else logging.ERROR,
+                    "upload failed, will be tried again",
+                    extra={"association": getattr(error, "__notes__", [""])[-1], "error": _name(error)},
+                    exc_info=None if expected else error,
+                )
+                most = min(self._backoff_max_seconds, _BACKOFF_FIRST_SECONDS * 2**failures)
+                failures = min(failures + 1, 30)
+                self._stopping.wait(random.uniform(0, most))
+
+
+def _name(error: Exception) -> str:
+    """What an error is, without the path that an OSError's text carries."""
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error) or type(error).__name__
