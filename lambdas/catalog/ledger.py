@@ -44,7 +44,12 @@ class LedgerCounts:
     @property
     def balanced(self) -> bool:
         """manifest = imported + failed + quarantined, and nothing is foreign."""
-        return self.without_row == 0 and self.without_result == 0 and self.foreign == 0
+        return (
+            self.object_rows == self.objects
+            and self.quarantined_rows == self.quarantined
+            and self.without_result == 0
+            and self.foreign == 0
+        )
 
 
 _COUNTS = """

@@ -94,9 +94,9 @@ class _Values:
             return []
         raw = self._data_set.get_item(tag)
         try:
-            value: object = self._data_set[tag].value
-            values = list(value) if isinstance(value, (MultiValue, list)) else [value]
-            found = ["" if one is None else _clean(str(one)) for one in values]
+            value = self._data_set[tag].value
+            values = list(value) if isinstance(value, MultiValue) else [] if value is None else [value]
+            found = [_clean(str(one)) for one in values]
         except Exception:  # noqa: BLE001 - a value that pydicom cannot convert keeps its raw form
             undecoded = raw.value if isinstance(raw, RawDataElement) else None
             found = [_clean(undecoded.decode("latin-1"))] if undecoded else []

@@ -1,0 +1,65 @@
+"""What every handler needs, made once per process and kept across invocations, as the environment says.
+
+CATALOG_SECRET_ARN          a secret in Secrets Manager: {host, port, username, password, dbname}
+CATALOG_TLS                 `verify` (default): TLS with a certificate that is checked; `off`: a database on this machine
+CATALOG_CA_FILE             the certificate authorities to trust for it, beside the system's; optional
+INGEST_STATE_MACHINE_ARN    the machine that start_execution starts
+AWS_ENDPOINT_URL...         boto3's own
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger
+
+from contract.strict import ContractError
+from lambdas.catalog import Catalog, CatalogSettings
+
+if TYPE_CHECKING:
+    from lambdas.adapters.aws import Executions, Storage
+
+log = Logger(service="ingest")
+
+
+def catalog_settings() -> CatalogSettings:
+    """Where the catalog is, as the secret says now. Raises ContractError, StorageUnavailableError, StorageRefusedError."""
+    from lambdas.adapters.aws import read_secret  # noqa: PLC0415 - boto3 is slow to import
+
+    tls = os.environ.get("CATALOG_TLS", "verify")
+    if tls not in ("verify", "off"):
+        raise ContractError("CATALOG_TLS: expected `verify` or `off`")
+    secret = read_secret(os.environ["CATALOG_SECRET_ARN"])
+    try:
+        return CatalogSettings(
+            host=str(secret["host"]),
+            port=int(secret["port"]),
+            user=str(secret["username"]),
+            password=str(secret["password"]),
+            database=str(secret["dbname"]),
+            tls="off" if tls == "off" else "verify",
+            ca_file=os.environ.get("CATALOG_CA_FILE") or None,
+        )
+    except (KeyError, ValueError):
+        raise ContractError("the catalog's secret: expected host, port, username, password, dbname") from None
+
+
+@cache
+def catalog() -> Catalog:
+    return Catalog(catalog_settings)
+
+
+@cache
+def storage() -> Storage:
+    from lambdas.adapters.aws import Storage  # noqa: PLC0415
+
+    return Storage()
+
+
+@cache
+def executions() -> Executions:
+    from lambdas.adapters.aws import Executions  # noqa: PLC0415
+
+    return Executions()

@@ -1,0 +1,74 @@
+"""Follow an execution of `ingest` after an event about it: the association's row says how it is.
+
+Events are best effort, late and out of order, so the event is only a hint to look: what is written is DescribeExecution's
+answer, and only if the execution holds the association's lease. The association is taken from the execution's own input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from contract.strict import ContractError
+from lambdas.adapters.aws import Execution
+from lambdas.catalog import Catalog, associations
+from lambdas.catalog.associations import COMPLETE, INCOMPLETE, LEDGER_MISMATCH, RUNNING, ExecutionState
+from lambdas.catalog.connection import Cursor
+from lambdas.errors import IncompleteError, LedgerMismatchError
+from lambdas.logic.starting import parse_announcement
+
+# An execution succeeds by Reconcile's COMPLETE alone, and fails by its two errors only with these verdicts.
+_STATUS: Mapping[str, str] = {
+    "RUNNING": RUNNING,
+    "PENDING_REDRIVE": RUNNING,
+    "SUCCEEDED": COMPLETE,
+    "FAILED": "FAILED",
+    "TIMED_OUT": "TIMED_OUT",
+    "ABORTED": "ABORTED",
+}
+_VERDICT_OF_ERROR = {IncompleteError.__name__: INCOMPLETE, LedgerMismatchError.__name__: LEDGER_MISMATCH}
+_TIMED_OUT_ERROR = "States.Timeout"
+
+
+class DescribesExecutions(Protocol):
+    """What this needs of Step Functions (lambdas.adapters.aws.Executions)."""
+
+    def describe(self, execution_arn: str) -> Execution | None: ...
+
+
+def follow(catalog: Catalog, executions: DescribesExecutions, execution_arn: str) -> str | None:
+    """Bring the association's row in line with the execution; its id, or None when there is nothing to write.
+
+    An execution that ended before it could register its association gets a row, so that operators see it.
+    Raises ContractError when the execution's input is no announcement, and those of Catalog and Storage.
+    """
+    execution = executions.describe(execution_arn)
+    if execution is None:
+        return None
+    announcement = parse_announcement(execution.input)
+    state = state_of(execution)
+
+    def work(cursor: Cursor) -> None:
+        association = announcement.message.association
+        if associations.origin(cursor, association) is not None:
+            associations.follow(cursor, association, state)
+        elif state.status != RUNNING:
+            associations.note_unregistered(cursor, announcement, state)
+
+    catalog.transaction(work)
+    return announcement.message.association
+
+
+def state_of(execution: Execution) -> ExecutionState:
+    """The execution in the words of `association.status`."""
+    status = _STATUS.get(execution.status)
+    if status is None:
+        raise ContractError("DescribeExecution: a status that this program does not know")
+    status = _VERDICT_OF_ERROR.get(execution.error, status) if status == "FAILED" else status
+    error = execution.error or (_TIMED_OUT_ERROR if status == "TIMED_OUT" else None)
+    return ExecutionState(
+        execution_arn=execution.arn,
+        redrive_count=execution.redrive_count,
+        status=status,
+        error=error[:256] if error and status not in (RUNNING, COMPLETE) else None,
+    )
