@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from local.aws import service_model
 from local.stepfunctions import resources
 from local.stepfunctions.context import timestamp_text
 from local.stepfunctions.errors import RUNTIME, TaskError
 
 if TYPE_CHECKING:
-    from botocore.model import Shape
+    from botocore.model import OperationModel, Shape
 
     from local.aws import Aws
     from local.stepfunctions.expressions import Json
 
 _UNNAMED = "Runtime.HandlerError"  # what the AWS emulator says whatever the function raised
+_LAMBDA_FALLBACKS = ("AWSLambdaException", "ServiceException")  # of an error that the model does not have: 4xx, 5xx
+_MEDICAL_IMAGING_FALLBACKS = ("MedicalImagingException", "MedicalImagingException")
 _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
 
 
@@ -54,7 +57,9 @@ class AwsTasks:
             answer = self._functions.functions.invoke(FunctionName=arguments["FunctionName"], Payload=payload, LogType="Tail")
             body = answer["Payload"].read().decode()
         except (ClientError, BotoCoreError) as error:
-            raise _service_error("Lambda", error) from error
+            raise _service_error(
+                "Lambda", _LAMBDA_FALLBACKS, service_model("lambda").operation_model("Invoke"), error
+            ) from error
         if answer.get("FunctionError"):
             raise function_error(body, base64.b64decode(answer.get("LogResult", "")).decode(errors="replace"))
         return {
@@ -75,7 +80,7 @@ class AwsTasks:
         except ParamValidationError as error:
             raise TaskError(RUNTIME, f"The Arguments do not fit the operation {action}: {error}") from error
         except (ClientError, BotoCoreError) as error:
-            raise _service_error("MedicalImaging", error) from error
+            raise _service_error("MedicalImaging", _MEDICAL_IMAGING_FALLBACKS, operation, error) from error
         answer.pop("ResponseMetadata", None)
         return _to_pascal(answer, operation.output_shape)
 
@@ -114,15 +119,18 @@ def _raised_class(log_tail: str, message: str) -> str | None:
     return None
 
 
-def _service_error(service: str, error: ClientError | BotoCoreError) -> TaskError:
+def _service_error(
+    service: str, fallbacks: tuple[str, str], operation: OperationModel, error: ClientError | BotoCoreError
+) -> TaskError:
+    """What the SDK raised, by the name of the service's exception; the SDK's base class where the model has none."""
     if not isinstance(error, ClientError):
         return TaskError(f"{service}.SdkClientException", f"{type(error).__name__}: {error}")
     answer: Any = error.response
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     request_id = answer.get("ResponseMetadata", {}).get("RequestId", "")
     code = str(answer.get("Error", {}).get("Code", ""))
-    if not code.endswith(("Exception", "Fault", "Error")):  # a bare status code, from something that is not the service
-        code = "ServiceException" if status >= 500 else f"{service}Exception"
+    if code not in {shape.name for shape in operation.error_shapes}:
+        code = fallbacks[status >= 500]
     message = answer.get("Error", {}).get("Message", "")
     return TaskError(f"{service}.{code}", f"{message} (Service: {service}, Status Code: {status}, Request ID: {request_id})")
 

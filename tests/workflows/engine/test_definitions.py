@@ -20,10 +20,19 @@ def one(state: dict[str, Any]) -> dict[str, Any]:
 
 
 REFUSED = {
-    "JSONPath": ({**machine(pass_("A")), "QueryLanguage": "JSONPath"}, "JSONPath, the default, is not supported at /QueryLanguage"),
+    "JSONPath": (
+        {**machine(pass_("A")), "QueryLanguage": "JSONPath"},
+        "JSONPath, the default, is not supported at /QueryLanguage",
+    ),
     "no query language": ({**flow(pass_("A"))}, "at /QueryLanguage"),
-    "unknown top field": (machine(pass_("A"), Timeout=3), "the field 'Timeout' is not supported here; did you mean 'TimeoutSeconds'?"),
-    "JSONPath field": (one(pass_("A", Parameters={})), "'Parameters' is JSONPath, and not supported in JSONata at /States/A/Parameters"),
+    "unknown top field": (
+        machine(pass_("A"), Timeout=3),
+        "the field 'Timeout' is not supported here; did you mean 'TimeoutSeconds'?",
+    ),
+    "JSONPath field": (
+        one(pass_("A", Parameters={})),
+        "'Parameters' is JSONPath, and not supported in JSONata at /States/A/Parameters",
+    ),
     "unknown field": (one(task("A", TimeoutSecond=3)), "did you mean 'TimeoutSeconds'? at /States/A/TimeoutSecond"),
     "heartbeat": (one(task("A", HeartbeatSeconds=3)), "at /States/A/HeartbeatSeconds"),
     "unknown type": (one({"Name": "A", "Type": "Loop", "End": True}), "at /States/A/Type"),
@@ -57,12 +66,18 @@ REFUSED = {
         "States.ALL must stand alone, and in the last entry of its list at /States/A/Retry[0]/ErrorEquals",
     ),
     "States.ALL not last": (one(task("A", Retry=[RETRY, {"ErrorEquals": ["X"]}])), "at /States/A/Retry[0]/ErrorEquals"),
-    "misspelt reserved error": (one(task("A", Retry=[{"ErrorEquals": ["States.TimedOut"]}])), "'States.TimedOut' is not an error name"),
+    "misspelt reserved error": (
+        one(task("A", Retry=[{"ErrorEquals": ["States.TimedOut"]}])),
+        "'States.TimedOut' is not an error name",
+    ),
     "retry of a state that cannot fail": (one(wait("A", 3, Retry=[RETRY])), "at /States/A/Retry"),
     "bad expression": (one(pass_("A", Output={"x": ["{% 1 + %}"]})), "at /States/A/Output/x[0]"),
     "expression with something around": (one(pass_("A", Output=" {% 1 %}")), "must start with '{%'"),
     "$eval": (one(pass_("A", Output="{% $eval('1') %}")), "$eval is not supported at /States/A/Output"),
-    "assigned states": (one(pass_("A", Assign={"states": 1})), "the variable name 'states' is reserved at /States/A/Assign/states"),
+    "assigned states": (
+        one(pass_("A", Assign={"states": 1})),
+        "the variable name 'states' is reserved at /States/A/Assign/states",
+    ),
     "choice without condition": (
         machine({"Name": "A", "Type": "Choice", "Choices": [{"Next": "B"}]}, pass_("B")),
         "at /States/A/Choices[0]/Condition",
@@ -80,7 +95,10 @@ REFUSED = {
         one(task("A", Resource="arn:aws:states:::aws-sdk:medicalimaging:startDicomJob", Arguments={})),
         "no operation 'startDicomJob'",
     ),
-    "missing argument": (one(task("A", Arguments={"Payload": 1})), "the field 'FunctionName' is required at /States/A/Arguments"),
+    "missing argument": (
+        one(task("A", Arguments={"Payload": 1})),
+        "the field 'FunctionName' is required at /States/A/Arguments",
+    ),
     "unknown argument": (
         one(task("A", Arguments={"FunctionName": "F", "InvocationType": "Event"})),
         "the field 'InvocationType' is not supported by lambda:invoke at /States/A/Arguments/InvocationType",
@@ -125,10 +143,17 @@ def test_what_is_not_json_is_refused() -> None:
 def test_everything_supported_is_taken() -> None:
     definition = machine(
         task("A", Retry=[{**RETRY, "IntervalSeconds": 1, "MaxDelaySeconds": 5, "JitterStrategy": "FULL", "MaxAttempts": 0}]),
-        map_("M", "{% [1] %}", pass_("In"), MaxConcurrency="{% 3 %}", ItemSelector={"x": "{% $states.context.Map.Item.Index %}"}),
+        map_(
+            "M", "{% [1] %}", pass_("In"), MaxConcurrency="{% 3 %}", ItemSelector={"x": "{% $states.context.Map.Item.Index %}"}
+        ),
         parallel("P", [pass_("P1")], [fail("P2")], Catch=[{"ErrorEquals": ["States.ALL"], "Next": "W", "Assign": {"e": 1}}]),
         wait("W", "{% 1 + 1 %}", Comment="why"),
-        {"Name": "C", "Type": "Choice", "Choices": [{"Condition": "{% true %}", "Next": "S", "Assign": {"x": 1}}], "Default": "S"},
+        {
+            "Name": "C",
+            "Type": "Choice",
+            "Choices": [{"Condition": "{% true %}", "Next": "S", "Assign": {"x": 1}}],
+            "Default": "S",
+        },
         {"Name": "S", "Type": "Succeed", "Output": "{% 1 %}"},
         Comment="all of it",
         TimeoutSeconds=100,

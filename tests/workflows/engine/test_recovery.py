@@ -41,7 +41,9 @@ EVERYTHING = machine(
         ],
         [child("Import", machine_arn("child"), Arguments={"Name": "{% $states.context.Execution.Name & '-child' %}"})],
     ),
-    parallel("Guarded", [wait("Never", 9999)], [wait("Soon", 5), fail("No")], Catch=[{"ErrorEquals": ["Broken"], "Next": "End"}]),
+    parallel(
+        "Guarded", [wait("Never", 9999)], [wait("Soon", 5), fail("No")], Catch=[{"ErrorEquals": ["Broken"], "Next": "End"}]
+    ),
     {"Name": "End", "Type": "Succeed", "Output": {"both": "{% $both %}", "error": "{% $states.input.Error %}"}},
 )
 EVERYTHING["States"]["Both"] |= {"Assign": {"both": "{% $states.result %}"}}

@@ -46,7 +46,12 @@ def test_choice_takes_the_first_rule_that_holds() -> None:
         "Name": "C",
         "Type": "Choice",
         "Choices": [
-            {"Condition": "{% $states.input.n > 10 %}", "Next": "Big", "Output": {"size": "big"}, "Assign": {"seen": "{% 1 %}"}},
+            {
+                "Condition": "{% $states.input.n > 10 %}",
+                "Next": "Big",
+                "Output": {"size": "big"},
+                "Assign": {"seen": "{% 1 %}"},
+            },
             {"Condition": "{% $states.input.n > 5 %}", "Next": "Middle"},
         ],
         "Default": "Small",
@@ -123,7 +128,9 @@ def test_map_runs_no_more_at_once_than_max_concurrency(limit: Any) -> None:
 
 
 def test_a_failing_iteration_aborts_the_others_and_fails_the_map() -> None:
-    inner = [{"Name": "C", "Type": "Choice", "Choices": [{"Condition": "{% $states.input = 2 %}", "Next": "F"}], "Default": "W"}]
+    inner = [
+        {"Name": "C", "Type": "Choice", "Choices": [{"Condition": "{% $states.input = 2 %}", "Next": "F"}], "Default": "W"}
+    ]
     definition = machine(map_("M", [1, 2, 3], *inner, fail("F"), wait("W", 60)))
     outcome = run(definition)
     assert (outcome.error, outcome.cause) == ("Broken", "on purpose")
