@@ -1,1 +1,32 @@
-def main() -> None: ...
+"""`ahi-ingest`: one command line for the receiver, the local stack and the operators' console.
+
+Each command imports what it needs when it runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from local.cli import up
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def about() -> None:
+    """DICOM from a hospital's modalities into AWS HealthImaging; nothing acknowledged is ever lost."""
+
+
+app.command()(up)
+
+
+@app.command()
+def receive() -> None:
+    """Receive DICOM over C-STORE and bring it to S3: the receiver alone, configured by AHI_INGEST_* and AWS_* variables."""
+    from receiver.cli import receive as run  # noqa: PLC0415 - pynetdicom, which the other commands need not wait for
+
+    run()
+
+
+def main() -> None:
+    app()

@@ -28,7 +28,7 @@ SOURCES = ("contract", "workflows", "lambdas")
 _NOT_AT_RUN_TIME = ("typer", "rich")
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin"})
 _LEFT_OUT_FILES = frozenset({".lock", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
-_LEFT_OUT_TREES = ("pydicom/data/test_files/",)
+_LEFT_OUT_TREES = ("pydicom/data/test_files/", "pydicom/data/charset_files/")
 _WHEELS_FOR = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
 
@@ -86,10 +86,8 @@ def _dependencies(lambda_platform: str, build_folder: Path) -> Path:
     try:
         listed = unfinished.with_suffix(".txt")
         listed.write_text(requirements)
-        _uv(
-            ["pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
-            + [*target, "--target", str(unfinished), "--requirements", str(listed)]
-        )
+        options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy", *target]
+        _uv(["pip", "install", *options, "--target", str(unfinished), "--requirements", str(listed)])
         listed.unlink()
         if not folder.exists():  # another build may have been quicker
             unfinished.rename(folder)

@@ -48,6 +48,12 @@ class Catalog:
     )
     tls: str = _text(r"verify|off", '"verify", or "off" for a database on the same machine', default="verify")
 
+    @property
+    def secret_resource(self) -> str:
+        """The secret in a policy. Secrets Manager ends every ARN in six characters of its own, which `secret_arn` may lack."""
+        complete = re.fullmatch(r".*-[A-Za-z0-9]{6}", self.secret_arn)
+        return self.secret_arn if complete else f"{self.secret_arn}-??????"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Imaging:
@@ -78,7 +84,9 @@ class Config:
     imaging: Imaging
     polling: Polling = Polling()
     bucket_name: str = _text(
-        r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", 'an S3 bucket name; left out, it is "ahi-ingest-ENVIRONMENT-ACCOUNT-REGION"', default=""
+        r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
+        'an S3 bucket name; left out, it is "ahi-ingest-ENVIRONMENT-ACCOUNT-REGION"',
+        default="",
     )
     lambda_platform: str = _text(
         r"arm64|x86_64|this-machine", '"arm64", "x86_64", or "this-machine" for the local stack', default="arm64"
@@ -152,6 +160,8 @@ def _value(value: object, hint: object, one: dataclasses.Field[Any], path: str, 
         return value
     many = hint is not str
     items = value if many and isinstance(value, list) and value else [value]
-    if many != isinstance(value, list) or not all(isinstance(item, str) and one.metadata["pattern"].fullmatch(item) for item in items):
+    if many != isinstance(value, list) or not all(
+        isinstance(item, str) and one.metadata["pattern"].fullmatch(item) for item in items
+    ):
         problems.append(f"{path} must be {say}.")
     return tuple(items) if many else value

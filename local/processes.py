@@ -155,3 +155,16 @@ def http_answers(url: str) -> Callable[[], bool]:
             return False
 
     return probe
+
+
+def accepts(port: int) -> Callable[[], bool]:
+    """A probe: ready when the port on loopback takes a connection."""
+
+    def probe() -> bool:
+        try:
+            with socket.create_connection((LOOPBACK, port), timeout=2):
+                return True
+        except OSError:
+            return False
+
+    return probe

@@ -20,7 +20,9 @@ class Machine(Construct):
     input or output of states.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, machine: str, name: str, substitutions: Mapping[str, str]) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, machine: str, name: str, substitutions: Mapping[str, str]
+    ) -> None:
         super().__init__(scope, construct_id)
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
         log_group = logs.LogGroup(

@@ -145,7 +145,7 @@ class IngestStack(Stack):
     def _grant_to_functions(self) -> None:
         functions = self._functions
         catalog_secret = iam.PolicyStatement(
-            actions=["secretsmanager:GetSecretValue"], resources=[self._config.catalog.secret_arn]
+            actions=["secretsmanager:GetSecretValue"], resources=[self._config.catalog.secret_resource]
         )
         for name, function in functions.items():
             if name != "StartExecution":

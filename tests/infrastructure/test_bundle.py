@@ -1,0 +1,77 @@
+"""The Lambda bundle holds what the functions need at run time and nothing else, and is the same wherever it is built."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cdk.bundle import Bundle, BundleError, build
+from cdk.tools import ROOT
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def names(bundle: Bundle) -> set[str]:
+    with zipfile.ZipFile(bundle.path) as archive:
+        return set(archive.namelist())
+
+
+def test_all_of_our_sources_are_in_it(names: set[str]) -> None:
+    for folder in ("contract", "workflows", "lambdas"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert path.relative_to(ROOT).as_posix() in names
+    assert "workflows/ingest.asl.json" in names
+
+
+def test_its_packages_are_those_of_the_functions(names: set[str]) -> None:
+    packages = {name.split("/")[0] for name in names if "/" in name and ".dist-info/" not in name}
+    assert {"aws_lambda_powertools", "pydicom", "pymysql"} <= packages
+    others = {
+        "boto3",
+        "botocore",
+        "typer",
+        "rich",
+        "pydantic",
+        "pytest",
+        "mypy",
+        "receiver",
+        "local",
+        "cdk",
+        "console",
+        "tests",
+        "bin",
+    }
+    assert not packages & others
+
+
+def test_no_bytecode_and_no_test_images_are_in_it(names: set[str]) -> None:
+    assert not [name for name in names if name.endswith((".pyc", ".dcm")) or "__pycache__" in name or "/test_files/" in name]
+
+
+def test_it_is_small(bundle: Bundle) -> None:
+    assert bundle.path.stat().st_size < 10 * MEBIBYTE
+
+
+def test_building_it_elsewhere_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    again = build("arm64", build_folder=tmp_path)
+    assert again.digest == bundle.digest
+    assert again.path.read_bytes() == bundle.path.read_bytes()
+
+
+def test_a_changed_source_gives_another_bundle(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("contract", "workflows", "lambdas"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").write_text('"""Another."""\n')
+    (tmp_path / "uv.lock").write_bytes((ROOT / "uv.lock").read_bytes())
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    monkeypatch.setattr("cdk.bundle.ROOT", tmp_path)
+    assert build("arm64", build_folder=tmp_path / "build").digest != bundle.digest
+
+
+def test_what_uv_could_not_do_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdk.bundle.ROOT", tmp_path)  # no lock, no project
+    with pytest.raises(BundleError, match="uv export failed"):
+        build("arm64", build_folder=tmp_path / "build")
