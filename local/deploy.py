@@ -131,7 +131,7 @@ def _deploy_stack(name: str, template_url: str, aws: Aws) -> dict[str, str]:
 
 
 def _make_way(name: str, aws: Aws) -> bool:
-    """Whether the stack is there to be updated. What is left of one that was never created is deleted, as CloudFormation asks."""
+    """Whether the stack is there to be updated. What is left of one that failed is deleted, as CloudFormation asks."""
     try:
         status = aws.cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
     except ClientError:

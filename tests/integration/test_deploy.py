@@ -83,7 +83,7 @@ def test_a_stack_that_fails_is_told_with_the_reason_and_makes_way_for_the_next(a
     queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "deployed-after-all"}}
     broken = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "without-its-ending", "FifoQueue": True}}
     write_assembly(tmp_path, {"Queue": queue, "Broken": broken})
-    with pytest.raises(DeployError, match="The stack broken was not deployed: .*Broken"):
+    with pytest.raises(DeployError, match=r"The stack broken was not deployed: .*Broken"):
         deploy(tmp_path, aws)
     write_assembly(tmp_path, {"Queue": queue})
     deploy(tmp_path, aws)
@@ -92,7 +92,7 @@ def test_a_stack_that_fails_is_told_with_the_reason_and_makes_way_for_the_next(a
 
 def test_a_template_that_is_refused_is_told_with_the_reason(aws: Aws, tmp_path: Path) -> None:
     write_assembly(tmp_path, {"Unknown": {"Type": "AWS::HealthImaging::Datastore", "Properties": {}}})
-    with pytest.raises(DeployError, match="The stack broken cannot be deployed: .*AWS::HealthImaging::Datastore"):
+    with pytest.raises(DeployError, match=r"The stack broken cannot be deployed: .*AWS::HealthImaging::Datastore"):
         deploy(tmp_path, aws)
 
 
@@ -100,7 +100,7 @@ class RecordingEngine:
     """The two calls that registering makes. The machines are known already, so each is updated after it was refused."""
 
     class exceptions:  # noqa: N801 - boto3's name
-        class StateMachineAlreadyExists(Exception):
+        class StateMachineAlreadyExists(Exception):  # noqa: N818 - boto3's name
             pass
 
     def __init__(self) -> None:
