@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from local.stepfunctions import expressions
+from local.stepfunctions.definition import ABSENT
 from local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.stepfunctions.definition import State
+    from local.stepfunctions.clock import Clock
+    from local.stepfunctions.definition import Fail, State, Wait
     from local.stepfunctions.expressions import Json
     from local.stepfunctions.flow import Flow, Visit
 
@@ -29,6 +32,45 @@ class Facts:
     execution: Mapping[str, Json]  # $states.context.Execution
     state_machine: Mapping[str, Json]  # $states.context.StateMachine
     states: Mapping[str, State]  # all of the definition's, by name
+
+
+class Evaluator:
+    """Evaluates the fields of one execution's states. All methods raise StateError."""
+
+    def __init__(self, facts: Facts, clock: Clock) -> None:
+        self._facts = facts
+        self._clock = clock
+
+    def value(self, template: Json, field: str, flow: Flow, visit: Visit, *, default: Json = None, **more: Json) -> Json:
+        """`default` where the definition has no such field. `more` is what `bindings` takes."""
+        if template is ABSENT:
+            return default
+        names = bindings(self._facts, flow, visit, **more)
+        return expressions.evaluate(template, names, field=field, now=self._clock.now())
+
+    def number(self, template: Json, field: str, flow: Flow, visit: Visit, *, minimum: int) -> int:
+        value = self.value(template, field, flow, visit)
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise expressions.query_error(field, f"{field} must be an integer of at least {minimum}.")
+        return value
+
+    def end_of_wait(self, state: Wait, flow: Flow, visit: Visit) -> float:
+        if state.timestamp is ABSENT:
+            return visit.entered_at + self.number(state.seconds, "Seconds", flow, visit, minimum=0)
+        value = self.value(state.timestamp, "Timestamp", flow, visit)
+        try:
+            return timestamp_seconds(value)
+        except ValueError as error:
+            raise expressions.query_error("Timestamp", str(error)) from error
+
+    def failure(self, state: Fail, flow: Flow, visit: Visit) -> StateError:
+        return StateError(self._text(state.error, "Error", flow, visit), self._text(state.cause, "Cause", flow, visit))
+
+    def _text(self, template: Json, field: str, flow: Flow, visit: Visit) -> str | None:
+        value = self.value(template, field, flow, visit)
+        if value is not None and not isinstance(value, str):
+            raise expressions.query_error(field, f"{field} must be a string.")
+        return value
 
 
 def bindings(facts: Facts, flow: Flow, visit: Visit, *, map_item: Json = None, **more: Json) -> dict[str, Json]:

@@ -8,19 +8,17 @@ Between two `await`s there is no partial state: the events recorded there are on
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from local.stepfunctions import errors, expressions, failures
-from local.stepfunctions.context import bindings, data_text, timestamp_seconds
+from local.stepfunctions.concurrency import side_by_side, within
+from local.stepfunctions.context import Evaluator, data_text
 from local.stepfunctions.definition import ABSENT, Choice, Fail, Map, Parallel, Pass, State, Succeed, Task, Wait
 from local.stepfunctions.errors import StateError, TaskError
 from local.stepfunctions.flow import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from local.stepfunctions.clock import Clock
     from local.stepfunctions.context import Facts
     from local.stepfunctions.definition import Scope
@@ -53,7 +51,8 @@ class Host(Protocol):
 class Interpreter:
     def __init__(self, host: Host, facts: Facts) -> None:
         self._host = host
-        self._facts = facts
+        self._states = facts.states
+        self._evaluator = Evaluator(facts, host.clock)
 
     async def run(self, scope: Scope, flow: Flow) -> Json:
         """The flow's output. Raises StateError when it fails."""
@@ -74,7 +73,7 @@ class Interpreter:
                 self.abort(child)
             if visit.attempt is not None and visit.attempt.child_arn is not None:
                 self._host.stop_child(visit.attempt.child_arn)
-            state = self._facts.states[visit.state]
+            state = self._states[visit.state]
             if isinstance(state, Task | Map | Parallel | Wait):
                 self._host.record(flow, f"{state.type}StateAborted", {}, {})
         if flow.is_iteration and flow.parent is not None and flow.parent.visit is not None:
@@ -104,32 +103,14 @@ class Interpreter:
         visit = Visit(state.name, flow.input, self._host.clock.now())
         try:
             if isinstance(state, Wait):
-                memo["until"] = self._wait_until(state, flow, visit)
+                memo["until"] = self._evaluator.end_of_wait(state, flow, visit)
             elif isinstance(state, Fail):
-                failure = StateError(
-                    *(self._text(each, flow, visit) for each in (("Error", state.error), ("Cause", state.cause)))
-                )
+                failure = self._evaluator.failure(state, flow, visit)
                 memo["failure"] = failure.texts()
         except StateError as error:
             failure = error
         self._host.record(flow, f"{state.type}StateEntered", {"name": state.name, "input": text}, memo)
         return failure
-
-    def _wait_until(self, state: Wait, flow: Flow, visit: Visit) -> float:
-        if state.timestamp is not ABSENT:
-            value = self._evaluate(state.timestamp, "Timestamp", flow, visit)
-            try:
-                return timestamp_seconds(value)
-            except ValueError as error:
-                raise expressions.query_error("Timestamp", str(error)) from error
-        return visit.entered_at + self._number(state.seconds, "Seconds", flow, visit, minimum=0)
-
-    def _text(self, field: tuple[str, Json], flow: Flow, visit: Visit) -> str | None:
-        name, template = field
-        value = None if template is ABSENT else self._evaluate(template, name, flow, visit)
-        if value is not None and not isinstance(value, str):
-            raise expressions.query_error(name, f"{name} must be a string.")
-        return value
 
     async def _behave(self, state: State, flow: Flow, visit: Visit) -> None:
         """Does what the state is for, and leaves it. Raises StateError."""
@@ -210,17 +191,17 @@ class Interpreter:
         **more: Json,
     ) -> None:
         """Output and Assign are evaluated side by side, over the variables as they were."""
-        value = default if output is ABSENT else self._evaluate(output, f"{field}Output", flow, visit, **more)
+        value = self._evaluator.value(output, f"{field}Output", flow, visit, default=default, **more)
         details: dict[str, Any] = {"name": state.name, "output": data_text(value)}
         if assign is not ABSENT:
-            assigned = self._evaluate(assign, f"{field}Assign", flow, visit, **more)
+            assigned = self._evaluator.value(assign, f"{field}Assign", flow, visit, **more)
             details["assignedVariables"] = {name: data_text(item) for name, item in assigned.items()}
         self._host.record(flow, f"{state.type}StateExited", details, {"next": next_state})
 
     def _choice(self, state: Choice, flow: Flow, visit: Visit) -> None:
         for index, rule in enumerate(state.choices):
             field = f"Choices[{index}]/"
-            holds = self._evaluate(rule.condition, f"{field}Condition", flow, visit)
+            holds = self._evaluator.value(rule.condition, f"{field}Condition", flow, visit)
             if not isinstance(holds, bool):
                 raise expressions.query_error(f"{field}Condition", "The Condition of a Choice must be true or false.")
             if holds:
@@ -244,17 +225,18 @@ class Interpreter:
     async def _task(self, state: Task, flow: Flow, visit: Visit) -> None:
         named = {"resourceType": state.resource.service, "resource": state.resource.action}
         if visit.attempt is None:
-            template = visit.input if state.arguments is ABSENT else state.arguments
-            arguments = self._evaluate(template, "Arguments", flow, visit)
+            arguments = self._evaluator.value(state.arguments, "Arguments", flow, visit, default=visit.input)
             details: dict[str, Any] = {**named, "region": REGION, "parameters": data_text(arguments)}
             if state.timeout_seconds is not ABSENT:
-                details["timeoutInSeconds"] = self._number(state.timeout_seconds, "TimeoutSeconds", flow, visit, minimum=1)
+                details["timeoutInSeconds"] = self._evaluator.number(
+                    state.timeout_seconds, "TimeoutSeconds", flow, visit, minimum=1
+                )
             self._host.record(flow, "TaskScheduled", details, {})
             self._host.record(flow, "TaskStarted", dict(named), {})
         if visit.attempt is None:
             raise AssertionError(visit)
         try:
-            result = await self._within(visit.attempt, self._call(state, flow, visit.attempt))
+            result = await within(self._host.clock, visit.attempt.timeout_seconds, self._call(state, flow, visit.attempt))
             text = data_text(result)
         except TaskError as error:
             submitting = state.resource.starts_child and visit.attempt.child_arn is None
@@ -276,26 +258,9 @@ class Interpreter:
             self._host.record(flow, "TaskSubmitted", details, {"child": arn})
         return await self._host.child_result(attempt.child_arn or "")
 
-    async def _within(self, attempt: Attempt, work: Awaitable[Json]) -> Json:
-        """Raises TimeoutError when the attempt's time is over; what answers later is not heard."""
-        call = asyncio.ensure_future(work)
-        call.add_done_callback(_hear)
-        waited: list[asyncio.Future[Any]] = [call]
-        if attempt.timeout_seconds is not None:
-            end = self._host.clock.now() + attempt.timeout_seconds
-            waited.append(asyncio.ensure_future(self._host.clock.sleep_until(end)))
-        try:
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if not call.done():
-                raise TimeoutError
-            return call.result()
-        finally:
-            for future in waited:
-                future.cancel()
-
     async def _map(self, state: Map, flow: Flow, visit: Visit) -> None:
         if visit.inputs is None:
-            items = visit.input if state.items is ABSENT else self._evaluate(state.items, "Items", flow, visit)
+            items = self._evaluator.value(state.items, "Items", flow, visit, default=visit.input)
             if isinstance(items, dict):
                 items = [{"Key": key, "Value": value} for key, value in items.items()]
             if not isinstance(items, list):
@@ -303,14 +268,14 @@ class Interpreter:
             self._host.record(flow, "MapStateStarted", {"length": len(items)}, {"inputs": items})
         limit = 0
         if state.max_concurrency is not ABSENT:
-            limit = self._number(state.max_concurrency, "MaxConcurrency", flow, visit, minimum=0)
+            limit = self._evaluator.number(state.max_concurrency, "MaxConcurrency", flow, visit, minimum=0)
         inputs = visit.inputs or []
 
         async def iterate(index: int) -> None:
             await self._iteration(state, flow, visit, index, inputs[index])
 
         try:
-            await self._side_by_side(len(inputs), limit or MAX_INLINE_CONCURRENCY, iterate)
+            await side_by_side(len(inputs), limit or MAX_INLINE_CONCURRENCY, iterate)
         except StateError as error:
             self._abort_children(visit)
             raise StateError(error.error, error.cause, event="MapStateFailed") from error
@@ -320,15 +285,12 @@ class Interpreter:
     async def _iteration(self, state: Map, flow: Flow, visit: Visit, index: int, item: Json) -> None:
         details = {"name": state.name, "index": index}
         if index not in visit.flows:
-            value = item
-            if state.item_selector is not ABSENT:
-                try:
-                    value = self._evaluate(
-                        state.item_selector, "ItemSelector", flow, visit, map_item={"Index": index, "Value": item}
-                    )
-                except StateError as error:
-                    self._record_failure(flow, visit, error, {})
-                    raise
+            selected = {"Index": index, "Value": item}
+            try:
+                value = self._evaluator.value(state.item_selector, "ItemSelector", flow, visit, default=item, map_item=selected)
+            except StateError as error:
+                self._record_failure(flow, visit, error, {})
+                raise
             self._host.record(flow, "MapIterationStarted", dict(details), {"input": value, "item": item})
         child = visit.flows[index]
         if child.ended:
@@ -344,7 +306,7 @@ class Interpreter:
 
     async def _parallel(self, state: Parallel, flow: Flow, visit: Visit) -> None:
         if visit.inputs is None:
-            value = visit.input if state.arguments is ABSENT else self._evaluate(state.arguments, "Arguments", flow, visit)
+            value = self._evaluator.value(state.arguments, "Arguments", flow, visit, default=visit.input)
             data_text(value)
             self._host.record(flow, "ParallelStateStarted", {}, {"inputs": [value] * len(state.branches)})
 
@@ -352,49 +314,13 @@ class Interpreter:
             await self.run(state.branches[index], visit.flows[index])
 
         try:
-            await self._side_by_side(len(state.branches), len(state.branches), branch)
+            await side_by_side(len(state.branches), len(state.branches), branch)
         except StateError as error:
             self._abort_children(visit)
             raise StateError(error.error, error.cause, event="ParallelStateFailed") from error
         self._host.record(flow, "ParallelStateSucceeded", {}, {})
         self._leave(state, flow, visit, result=[visit.flows[index].input for index in range(len(state.branches))])
 
-    async def _side_by_side(self, count: int, limit: int, run: Callable[[int], Awaitable[None]]) -> None:
-        """Runs 0..count-1, at most `limit` at once, in order. Raises the first failure; the others are then cancelled."""
-        indices = iter(range(count))
-
-        async def worker() -> None:
-            for index in indices:
-                await run(index)
-
-        workers = [asyncio.ensure_future(worker()) for _ in range(min(limit, count))]
-        for each in workers:
-            each.add_done_callback(_hear)
-        try:
-            if workers:
-                done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-                for finished in done:
-                    finished.result()
-        finally:
-            for each in workers:
-                each.cancel()
-
     def _abort_children(self, visit: Visit) -> None:
         for child in visit.flows.values():
             self.abort(child)
-
-    def _number(self, template: Json, field: str, flow: Flow, visit: Visit, *, minimum: int) -> int:
-        value = self._evaluate(template, field, flow, visit)
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise expressions.query_error(field, f"{field} must be an integer of at least {minimum}.")
-        return value
-
-    def _evaluate(self, template: Json, field: str, flow: Flow, visit: Visit, **more: Json) -> Json:
-        names = bindings(self._facts, flow, visit, **more)
-        return expressions.evaluate(template, names, field=field, now=self._host.clock.now())
-
-
-def _hear(future: asyncio.Future[Any]) -> None:
-    """The failures of those who come too late are known, and no news."""
-    if not future.cancelled():
-        future.exception()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Json = Any
 
 PAYLOAD = {"of": "{% $states.input %}", "retries": "{% $states.context.State.RetryCount %}"}
-CALL = {"Arguments": {"FunctionName": "F", "Payload": PAYLOAD}}
+CALL: dict[str, Any] = {"Arguments": {"FunctionName": "F", "Payload": PAYLOAD}}
 RETRY = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 20, "MaxAttempts": 5}]
 
 CHILD = machine(wait("Poll", 30, Output=7), task("Collect", **CALL), pass_("Done", Output={"collected": "{% $states.input %}"}))

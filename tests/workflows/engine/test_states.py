@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.stepfunctions.testing import Stubs, run
-from tests.support.machines import fail, machine, map_, parallel, pass_, task, wait
+from tests.support.machines import fail, flow, machine, map_, parallel, pass_, task, wait
 
 
 def test_pass_puts_out_its_input_or_its_output() -> None:
@@ -216,3 +216,9 @@ def test_an_endless_execution_fails_at_25000_events() -> None:
     outcome = run(machine(pass_("P", Next="C"), choice, {"Name": "End", "Type": "Succeed"}))
     assert (outcome.status, outcome.error) == ("FAILED", "States.Runtime")
     assert len(outcome.history) == 25_000
+
+
+def test_data_that_looks_like_an_expression_is_data() -> None:
+    data = ["{% $uuid() %}"]
+    inner = {"Name": "M", "Type": "Map", "ItemProcessor": flow(pass_("P"))}
+    assert run(machine(parallel("B", [inner])), data).output == [data]
