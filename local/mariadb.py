@@ -8,7 +8,6 @@ needed, and a folder whose first start was cut off is completed by the next.
 
 from __future__ import annotations
 
-import getpass
 import os
 import secrets
 import shutil
@@ -78,7 +77,7 @@ class MariaDb:
             [
                 server,
                 "--no-defaults",
-                f"--user={getpass.getuser()}",
+                *_as_root(),
                 f"--datadir={data}",
                 f"--bind-address={LOOPBACK}",
                 f"--port={port}",
@@ -112,6 +111,11 @@ class MariaDb:
         self.stop()
 
 
+def _as_root() -> list[str]:
+    """MariaDB refuses to run as root, unless told to."""
+    return ["--user=root"] if os.getuid() == 0 else []
+
+
 def _program(name: str) -> str:
     # Debian keeps mariadbd in /usr/sbin, which a user's PATH may lack.
     path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/opt/homebrew/bin"]))
@@ -129,10 +133,9 @@ def _install(data: Path, log_path: Path) -> None:
             [
                 _program("mariadb-install-db"),
                 "--no-defaults",
-                f"--user={getpass.getuser()}",
+                *_as_root(),
                 f"--datadir={unfinished}",
-                "--auth-root-authentication-method=socket",
-                f"--auth-root-socket-user={getpass.getuser()}",
+                "--auth-root-authentication-method=socket",  # no password means no login over TCP
                 "--skip-name-resolve",
                 "--skip-test-db",
             ],

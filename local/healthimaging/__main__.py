@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import socket
 import sys
 import time
@@ -55,10 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     service = Service(store=store, runner=runner, settings=settings, faults=faults)
     if options.datastore_id:
         service.ensure_datastore(options.datastore_id)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has shut down
     runner.resume()
     config = uvicorn.Config(application(service, faults), log_config=None, access_log=False)
-    asyncio.run(_serve(uvicorn.Server(config), options.port))
-    runner.stop()
+    try:
+        asyncio.run(_serve(uvicorn.Server(config), options.port))
+    finally:
+        runner.stop()
     return 0
 
 

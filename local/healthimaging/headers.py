@@ -178,7 +178,7 @@ def _text(keyword: str, dataset: Dataset, encodings: list[str]) -> str:
 
 
 def _raw(dataset: Dataset, tag: int) -> bytes:
-    element: DataElement | RawDataElement = dataset.get_item(tag)
+    element: DataElement | RawDataElement = dataset.get_item(tag, keep_deferred=True)
     if isinstance(element, RawDataElement):
         return element.value or b""
     return str(element.value or "").encode()

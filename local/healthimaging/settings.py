@@ -24,6 +24,7 @@ RATES: Mapping[str, Rate] = {
     "SearchImageSets": Rate(25, 50),
     "GetImageSet": Rate(25, 50),
     "GetImageSetMetadata": Rate(50, 100),
+    # What follows is our guess: nothing of ours calls these often.
     "CreateDatastore": Rate(1, 2),
     "GetDatastore": Rate(10, 20),
     "ListDatastores": Rate(5, 10),

@@ -41,6 +41,16 @@ def test_an_instance_imported_again_wins_in_the_next_version(imports: Imports) -
     assert instances(imports, image_set_id)["1.1"]["DICOM"]["InstanceNumber"] == "2"
 
 
+def test_an_instance_that_comes_twice_in_one_job_is_kept_once_and_the_later_key_wins(imports: Imports) -> None:
+    outputs = imports.run(
+        {"a": part10(SOPInstanceUID="1.1", InstanceNumber=1), "b": part10(SOPInstanceUID="1.1", InstanceNumber=2)}
+    )
+    ((image_set_id, version, _),) = sets(outputs)
+    assert version == 1
+    assert outputs.summary["numberOfImportedFiles"] == 2
+    assert {uid: item["DICOM"]["InstanceNumber"] for uid, item in instances(imports, image_set_id).items()} == {"1.1": "2"}
+
+
 @pytest.mark.parametrize(
     "difference",
     [

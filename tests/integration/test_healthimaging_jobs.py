@@ -183,7 +183,9 @@ class TestFaultsOnDemand:
         assert imports.job(imports.start())["jobStatus"] in {"SUBMITTED", "IN_PROGRESS"}
 
 
-def test_jobs_that_a_kill_cut_off_end_as_if_nothing_had_happened(ministack: MiniStack, bucket: str, tmp_path: Path) -> None:
+def test_jobs_that_a_kill_cut_off_end_as_if_nothing_had_happened_and_sigterm_leaves_the_rest_for_later(
+    ministack: MiniStack, bucket: str, tmp_path: Path
+) -> None:
     def start() -> HealthImaging:
         options = ["--job-seconds", "0", "--rate", "all=1000/1000"]
         return HealthImaging.start(
@@ -209,3 +211,7 @@ def test_jobs_that_a_kill_cut_off_end_as_if_nothing_had_happened(ministack: Mini
         jobs = [first, imports.outputs_once_written(late), imports.outputs(cut_off)]
         versions = [item["imageSetVersion"] for job in jobs for item in job.summary["imageSetsSummary"]]
         assert versions == [1, 2, 3]  # none was placed twice
+        imports.ask_for(job_seconds=600)
+        imports.start()
+        again.process.stop()
+        assert again.process.wait() == 0

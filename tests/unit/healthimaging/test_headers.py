@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from local.healthimaging.headers import FileRefusedError, Header, read_header
@@ -101,3 +104,13 @@ def test_padding_is_not_part_of_a_value() -> None:
 )
 def test_faults_that_the_service_lets_pass_are_warned_of_by_code(content: bytes, code: int | None) -> None:
     assert [warning.reason_code for warning in header(content).warnings] == ([] if code is None else [code])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@given(damage=st.dictionaries(st.integers(132, 5_000), st.integers(0, 255), max_size=40))
+def test_a_damaged_object_is_read_or_refused_and_never_anything_else(damage: dict[int, int]) -> None:
+    content = bytearray(bundled("CT_small.dcm")[:6_000])
+    for offset, byte in damage.items():
+        content[offset] = byte
+    with contextlib.suppress(FileRefusedError):
+        header(bytes(content))
