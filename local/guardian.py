@@ -3,7 +3,7 @@
     python guardian.py LIFELINE_FD COMMAND...
 
 Invariants:
-- This process leads a process group of its own, which holds the command and whatever the command starts.
+- This process is started as the leader of a process group, which holds the command and whatever the command starts.
 - LIFELINE_FD is the read end of a pipe whose write end only the asker holds. It never carries data: it ends when the
   asker ends, however it ends (kill -9 too), and then the whole group is killed.
 - On Linux the command also dies when this process is killed on its own.
@@ -24,7 +24,6 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 def main() -> int:
     lifeline, command = int(sys.argv[1]), sys.argv[2:]
-    os.setsid()
     guardian = os.getpid()
     child = os.fork()
     if child == 0:

@@ -71,6 +71,7 @@ class Process:
                 env=None if env is None else dict(env),
                 cwd=cwd,
                 pass_fds=[lifeline_read],
+                start_new_session=True,  # so the group exists as soon as there is anything to kill
             )
         os.close(lifeline_read)
         process = cls(name, popen, lifeline_write, log_path)
@@ -106,10 +107,10 @@ class Process:
         """End the program and whatever it started at once, as kill -9 does."""
         with suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
             os.killpg(self.group, signal.SIGKILL)
-        self._popen.wait()
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+        self._popen.wait()
 
     def __enter__(self) -> Self:
         return self

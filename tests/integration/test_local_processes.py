@@ -17,8 +17,6 @@ from local.processes import Process, ProcessError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
-
 
 def ended(pid: int, within_seconds: float = 10) -> bool:
     """Whether process `pid` is gone (or is a zombie that only waits for its parent) within the time."""
@@ -52,6 +50,16 @@ def test_a_program_that_is_late_is_reported_and_ended(tmp_path: Path) -> None:
             ready_within_seconds=0.5,
         )
     assert ended(int(pid_file.read_text()))
+
+
+def test_a_probe_that_raises_leaves_nothing_running(tmp_path: Path) -> None:
+    def probe() -> bool:
+        raise KeyboardInterrupt
+
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    with pytest.raises(KeyboardInterrupt):
+        Process.start("sleeper", [sys.executable, "-c", code], log_path=tmp_path / "log", ready=probe)
+    assert all(ended(int(pid)) for pid in (tmp_path / "log").read_text().split())
 
 
 def test_a_program_that_is_not_installed_says_what_to_do(tmp_path: Path) -> None:
