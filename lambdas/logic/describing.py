@@ -11,7 +11,6 @@ from io import BytesIO
 
 import pydicom.config
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
@@ -92,14 +91,13 @@ class _Values:
         tag = _TAGS[keyword]
         if tag not in self._data_set:
             return []
-        raw = self._data_set.get_item(tag)
+        undecoded = self._data_set.get_item(tag).value
         try:
             value = self._data_set[tag].value
             values = list(value) if isinstance(value, MultiValue) else [] if value is None else [value]
             found = [_clean(str(one)) for one in values]
         except Exception:  # noqa: BLE001 - a value that pydicom cannot convert keeps its raw form
-            undecoded = raw.value if isinstance(raw, RawDataElement) else None
-            found = [_clean(undecoded.decode("latin-1"))] if undecoded else []
+            found = [_clean(undecoded.decode("latin-1"))] if isinstance(undecoded, bytes) else []
         return found if any(found) else []
 
     def text(self, keyword: str) -> str | None:

@@ -1,0 +1,88 @@
+"""Fixtures for the catalog and the Lambdas: a migrated database, handlers in this process, and associations to give them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambdas.catalog import Catalog, CatalogSettings, migrate
+from lambdas.handlers import environment
+from local.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from tests.support.associations import Placer
+from tests.support.catalog import empty, settings_of
+from tests.support.stepfunctions import MACHINE, StepFunctionsTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local.aws import Aws
+    from local.mariadb import DatabaseAddress
+
+
+@pytest.fixture(scope="session")
+def migrated_settings(new_catalog_database: Callable[[], DatabaseAddress]) -> CatalogSettings:
+    """A database with the catalog's tables, for all tests that begin with empty ones."""
+    settings = settings_of(new_catalog_database())
+    migrate(settings)
+    return settings
+
+
+@pytest.fixture
+def catalog(migrated_settings: CatalogSettings) -> Iterator[Catalog]:
+    """The catalog, empty."""
+    catalog = Catalog(lambda: migrated_settings)
+    empty(catalog)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def placer(aws: Aws, bucket: str) -> Placer:
+    """Puts associations into a fresh bucket."""
+    return Placer(aws=aws, bucket=bucket)
+
+
+@pytest.fixture(scope="session")
+def catalog_secret(aws: Aws, migrated_settings: CatalogSettings) -> str:
+    """The ARN of the secret that says where the catalog is."""
+    secret = {
+        "host": migrated_settings.host,
+        "port": migrated_settings.port,
+        "username": migrated_settings.user,
+        "password": migrated_settings.password,
+        "dbname": migrated_settings.database,
+    }
+    return aws.secrets.create_secret(Name="catalog-of-tests", SecretString=json.dumps(secret))["ARN"]
+
+
+@pytest.fixture
+def step_functions() -> Iterator[StepFunctionsTable]:
+    with StepFunctionsTable() as table:
+        yield table
+
+
+@pytest.fixture
+def lambdas(
+    monkeypatch: pytest.MonkeyPatch, aws: Aws, catalog: Catalog, catalog_secret: str, step_functions: StepFunctionsTable
+) -> Iterator[None]:
+    """Lets handlers run in this process: on the emulator's AWS, on the empty catalog, on the Step Functions of the test."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": aws.endpoint_url,
+        "AWS_ENDPOINT_URL_SFN": step_functions.url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "CATALOG_SECRET_ARN": catalog_secret,
+        "CATALOG_TLS": "off",
+        "INGEST_STATE_MACHINE_ARN": MACHINE,
+    }.items():
+        monkeypatch.setenv(name, value)
+    made = (environment.catalog, environment.storage, environment.executions)
+    for one in made:
+        one.cache_clear()
+    yield
+    environment.catalog().close()
+    for one in made:
+        one.cache_clear()

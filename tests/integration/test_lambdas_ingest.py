@@ -1,0 +1,321 @@
+"""An association through all Lambdas of its execution, on a real S3 protocol and a real database."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+
+from contract.association import Ending
+from contract.strict import ContractError
+from lambdas import errors
+from lambdas.catalog.queries import Queries
+from tests.support.catalog import empty, everything, rows
+from tests.support.dicom import ct_series
+from tests.support.lambdas import Outputs, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lambdas.catalog import Catalog
+    from local.aws import Aws
+    from tests.support.associations import Placer
+    from tests.support.stepfunctions import StepFunctionsTable
+
+pytestmark = pytest.mark.usefixtures("lambdas")
+
+
+def _files(folder: Path, count: int, patient_id: str = "P-1") -> list[bytes]:
+    return [path.read_bytes() for path in ct_series(folder, count, patient_id=patient_id)]
+
+
+def _changed(file: bytes) -> bytes:
+    """The same instance with other content."""
+    read = dcmread(DicomBytesIO(file))
+    read.StudyDescription = "changed"
+    read.InstanceNumber = 77
+    buffer = DicomBytesIO()
+    read.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_an_association_ends_complete_with_every_image_set_in_the_catalog(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    files = _files(tmp_path, 3)
+    run = Run(aws=aws, placed=placer.place(files))
+    assert run.all() == {
+        "verdict": "COMPLETE",
+        "objects": 3,
+        "quarantined": 0,
+        "object_rows": 3,
+        "indexed": 3,
+        "not_indexed": 0,
+        "imported": 3,
+        "warned": 0,
+        "failed": 0,
+        "quarantined_rows": 0,
+        "foreign": 0,
+    }
+    [study] = Queries(catalog).study_list()
+    first = dcmread(DicomBytesIO(files[0]))
+    assert (study.patient_id, study.patient_name, study.study_instance_uid) == ("P-1", "Test^Case", first.StudyInstanceUID)
+    assert (study.series_count, study.instance_count, study.imported_count, study.image_set_count) == (1, 3, 3, 1)
+    assert (study.modalities, study.status) == (("CT",), "COMPLETE")
+    [image_set] = Queries(catalog).image_sets(run.placed.association)
+    assert study.image_set_ids == (image_set.image_set_id,)
+    assert (image_set.series_instance_uid, image_set.image_set_version, image_set.is_primary) == (
+        first.SeriesInstanceUID,
+        1,
+        True,
+    )
+    association = Queries(catalog).association(run.placed.association)
+    assert association is not None
+    assert (association.status, association.execution_arn, association.error) == ("COMPLETE", run.arn, None)
+
+
+def test_importing_may_write_before_indexing(aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path) -> None:
+    placed = placer.place(_files(tmp_path, 2))
+    run = Run(aws=aws, placed=placed)
+    plan = run.register()
+    run.index(plan["slices"])
+    run.claim()
+    run.collect(run.imported())
+    index_first = everything(catalog)
+    empty(catalog, ("stored_object", "instance", "series", "study", "patient", "image_set", "import_job"))
+    run.claim()
+    run.collect(run.imported())
+    run.index(plan["slices"])
+    assert everything(catalog) == index_first
+    assert run.reconcile()["verdict"] == "COMPLETE"
+
+
+def test_every_step_repeated_gives_the_same_rows(aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 2)))
+    run.all()
+    before = everything(catalog)
+    run.all()
+    assert everything(catalog) == before
+
+
+def test_the_same_study_three_times_is_three_balanced_ledgers_and_one_set_of_instances(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    files = _files(tmp_path, 3)
+    again = [files[0], _changed(files[1]), files[2]]
+    runs = [Run(aws=aws, placed=placer.place(sent)) for sent in (files, files, again)]
+    assert [run.all()["verdict"] for run in runs] == ["COMPLETE"] * 3
+    instances = rows(catalog, "instance")
+    assert len(instances) == 3
+    newest = {row["object_hash"] for row in rows(catalog, "stored_object", "association = %s", (runs[2].placed.association,))}
+    assert {row["object_hash"] for row in instances} == newest
+    assert sorted(row["instance_number"] for row in instances) == [1, 3, 77]
+    assert [row["study_description"] for row in rows(catalog, "study")] == ["changed"]
+    assert all((counts := Queries(catalog).ledger(run.placed.association)) and counts.balanced for run in runs)
+
+
+def test_an_older_association_that_is_indexed_late_changes_nothing(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    files = _files(tmp_path, 2)
+    old = Run(aws=aws, placed=placer.place(files))
+    new = Run(aws=aws, placed=placer.place([_changed(file) for file in files]))
+    tables = ("patient", "study", "series", "instance", "conflict")
+    plans = {run.arn: (run, run.register()["slices"]) for run in (old, new)}
+    results = []
+    for seed in range(4):
+        order = [(run, one) for run, slices in plans.values() for one in slices for _ in range(2)]
+        random.Random(seed).shuffle(order)
+        empty(catalog, tables)
+        for run, one in order:
+            run.index([one])
+        results.append(everything(catalog, tables))
+    assert all(result == results[0] for result in results)
+    assert {row["study_description"] for row in results[0]["study"]} == {"changed"}
+
+
+def test_an_object_that_healthimaging_refuses_fails_the_execution_by_name_and_the_others_are_recorded(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 3)))
+    outputs = run.imported()
+    refused = outputs.success.pop()["inputFile"]
+    outputs.fail(refused, message="Patient DOE^JANE is not valid")
+    with pytest.raises(errors.IncompleteError, match="of 3 objects 1 failed") as raised:
+        run.all(outputs)
+    assert type(raised.value).__name__ == "Ingest.Incomplete"
+    [failed] = Queries(catalog).stored_objects(run.placed.association, only_failed=True)
+    assert (failed.s3_key, failed.import_status, failed.import_fault) == (refused, "FAILED", "CUSTOMER")
+    assert (failed.import_error, failed.import_error_message) == ("ValidationException", "Patient DOE^JANE is not valid")
+    [study] = Queries(catalog).study_list()
+    assert (study.imported_count, study.status) == (2, "INCOMPLETE")
+
+
+def test_a_server_fault_and_a_warning_are_told_apart(aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 2)))
+    faulted, warned = (entry.key for entry in run.placed.entries)
+    outputs = Outputs()
+    outputs.fail(faulted, "InternalServerException", "try again")
+    outputs.succeed(warned, "set-1")
+    outputs.warn(warned, "set-1")
+    with pytest.raises(errors.IncompleteError):
+        run.all(outputs)
+    by_key = {one.s3_key: one for one in Queries(catalog).stored_objects(run.placed.association)}
+    assert by_key[faulted].import_fault == "SERVER"
+    assert (by_key[warned].import_status, by_key[warned].image_set_id) == ("IMPORTED", "set-1")
+    assert [warning["type"] for warning in by_key[warned].import_warnings] == ["InvalidOffsetTable"]
+    [job] = Queries(catalog).import_jobs(run.placed.association)
+    assert (job.status, job.scanned, job.imported, job.failed, job.warned) == ("COMPLETED", 3, 1, 1, 1)
+
+
+def test_a_foreign_object_under_the_prefix_is_a_mismatch_and_is_named(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 1)))
+    outputs = run.imported()
+    outputs.fail("instances/edge-1/foreign.txt")
+    with pytest.raises(errors.LedgerMismatchError, match="1 foreign"):
+        run.all(outputs)
+    [foreign] = Queries(catalog).stored_objects(run.placed.association, only_failed=True)
+    assert (foreign.s3_key, foreign.is_foreign, foreign.import_status) == ("instances/edge-1/foreign.txt", True, "FAILED")
+    association = Queries(catalog).association(run.placed.association)
+    assert association is not None
+    assert (association.status, association.error) == ("LEDGER_MISMATCH", "Ingest.LedgerMismatch")
+
+
+def test_a_file_that_stands_in_no_output_is_a_mismatch(aws: Aws, placer: Placer, tmp_path: Path) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 2)))
+    outputs = run.imported()
+    outputs.success.pop()
+    with pytest.raises(errors.LedgerMismatchError, match="of 2 objects 1 without a result"):
+        run.all(outputs)
+
+
+def test_a_part_that_was_not_indexed_is_a_mismatch(aws: Aws, placer: Placer, tmp_path: Path) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 2)))
+    run.register()
+    run.claim()
+    run.collect(run.imported())
+    with pytest.raises(errors.LedgerMismatchError, match="2 not looked at"):
+        run.reconcile()
+
+
+def test_a_quarantined_object_is_incomplete_and_never_imported(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 1), quarantined=[b"not DICOM"]))
+    with pytest.raises(errors.IncompleteError, match="of 2 objects 1 quarantined"):
+        run.all()
+    [held] = Queries(catalog).stored_objects(run.placed.association, only_failed=True)
+    assert held.quarantine_reason == "its data set cannot be read"
+
+
+def test_an_association_of_nothing_but_quarantined_objects_has_nothing_to_map_over(
+    aws: Aws, placer: Placer, tmp_path: Path
+) -> None:
+    run = Run(aws=aws, placed=placer.place(quarantined=[b"not DICOM"]))
+    plan = run.register()
+    assert (plan["slices"], plan["parts"]) == ([], [])
+    with pytest.raises(errors.IncompleteError, match="of 1 objects 1 quarantined"):
+        run.reconcile()
+
+
+def test_a_repair_and_a_redrive_turn_the_same_association_green(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 2)))
+    outputs = run.imported()
+    outputs.fail(outputs.success.pop()["inputFile"])
+    with pytest.raises(errors.IncompleteError):
+        run.all(outputs)
+    run.collect(run.imported(), job_id="job2")
+    assert run.reconcile()["verdict"] == "COMPLETE"
+    association = Queries(catalog).association(run.placed.association)
+    assert association is not None
+    assert (association.status, association.error) == ("COMPLETE", None)
+
+
+@pytest.mark.parametrize("ending", [Ending.ABORTED, Ending.LOST, Ending.IDLE, Ending.RECOVERED])
+def test_a_study_whose_association_ended_early_shows_as_such(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path, ending: Ending
+) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 1), ending=ending))
+    assert run.all()["verdict"] == "COMPLETE"
+    assert [study.status for study in Queries(catalog).study_list()] == ["ENDED_EARLY"]
+
+
+def test_parts_that_supersede_are_imported_one_after_another(aws: Aws, placer: Placer, tmp_path: Path) -> None:
+    files = _files(tmp_path, 2)
+    plain = Run(aws=aws, placed=placer.place(files[:1], files[1:])).register()
+    superseding = Run(aws=aws, placed=placer.place(files, [_changed(files[0])], supersedes=True)).register()
+    assert (plain["parts"], plain["parts_at_once"]) == ([1, 2], 10)
+    assert (superseding["parts"], superseding["parts_at_once"]) == ([1, 2], 1)
+    assert [one["part"] for one in superseding["slices"]] == [1, 2]
+
+
+def test_of_two_versions_in_one_association_the_later_part_is_current(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    files = _files(tmp_path, 1)
+    run = Run(aws=aws, placed=placer.place(files, [_changed(files[0])], supersedes=True))
+    run.index(reversed(run.register()["slices"]))
+    [instance] = rows(catalog, "instance")
+    assert instance["instance_number"] == 77
+
+
+def test_a_manifest_that_differs_from_its_message_is_refused(aws: Aws, placer: Placer, tmp_path: Path) -> None:
+    placed = placer.place(_files(tmp_path, 1))
+    placer.rewrite(placed, ending=Ending.LOST, sequence=9)
+    with pytest.raises(ContractError, match="differs from its message in sequence, ending"):
+        Run(aws=aws, placed=placed).register()
+
+
+def test_an_object_that_is_gone_from_s3_is_named_and_the_others_are_indexed(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 2)))
+    aws.s3.delete_object(Bucket=run.placed.bucket, Key=run.placed.entries[0].key)
+    [result] = run.index(run.register()["slices"])
+    assert (result["indexed"], result["not_indexed"]) == (1, 1)
+    [gone] = [one for one in Queries(catalog).stored_objects(run.placed.association) if one.not_indexed_reason]
+    assert (gone.s3_key, gone.not_indexed_reason) == (run.placed.entries[0].key, "S3 has no such object")
+
+
+def test_a_slice_beyond_the_manifest_is_refused(aws: Aws, placer: Placer, tmp_path: Path) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 1)))
+    run.register()
+    with pytest.raises(ContractError, match="part 1 has 1 objects, not 2"):
+        run.index([{"part": 1, "first": 0, "count": 2}])
+
+
+def test_a_second_live_execution_is_refused_and_one_that_ended_gives_way(
+    aws: Aws, placer: Placer, catalog: Catalog, step_functions: StepFunctionsTable, tmp_path: Path
+) -> None:
+    placed = placer.place(_files(tmp_path, 1))
+    first, second = Run(aws=aws, placed=placed), Run(aws=aws, placed=placed, name="second")
+    step_functions.put(placed.association)
+    first.register()
+    first.register()  # its own lease
+    with pytest.raises(errors.AlreadyRunningError):
+        second.register()
+    step_functions.put(placed.association, status="FAILED")
+    second.register()
+    step_functions.executions.clear()  # gone: Step Functions forgets executions after 90 days
+    first.register()
+    [row] = rows(catalog, "association")
+    assert row["execution_arn"] == first.arn
+
+
+def test_a_verdict_of_an_execution_that_lost_its_lease_is_not_written(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    placed = placer.place(_files(tmp_path, 1))
+    first, second = Run(aws=aws, placed=placed), Run(aws=aws, placed=placed, name="second")
+    first.register()
+    second.register()
+    with pytest.raises(errors.LedgerMismatchError):
+        first.reconcile()
+    assert [row["status"] for row in rows(catalog, "association")] == ["RUNNING"]

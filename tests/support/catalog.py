@@ -1,0 +1,57 @@
+"""The catalog in tests: its settings, and all that its tables hold, for comparing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lambdas.catalog import Catalog, CatalogSettings
+
+if TYPE_CHECKING:
+    from local.mariadb import DatabaseAddress
+
+TABLES = ("association", "stored_object", "import_job", "image_set", "patient", "study", "series", "instance", "conflict")
+_MOMENTS = (
+    "registered_at",
+    "status_changed_at",
+    "indexed_at",
+    "recorded_at",
+    "noticed_at",
+    "claimed_at",
+    "submitted_at",
+    "ended_at",
+)
+
+
+def settings_of(address: DatabaseAddress) -> CatalogSettings:
+    return CatalogSettings(
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        password=address.password,
+        database=address.database,
+        tls="off",
+    )
+
+
+def rows(catalog: Catalog, table: str, where: str = "1 = 1", arguments: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+    """All rows, or some, in no order that matters."""
+    return catalog.transaction(lambda cursor: cursor.rows(f"SELECT * FROM {table} WHERE {where}", arguments))  # noqa: S608
+
+
+def everything(catalog: Catalog, tables: tuple[str, ...] = TABLES) -> dict[str, list[dict[str, Any]]]:
+    """What the catalog holds, but for when it was written."""
+
+    def kept(row: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in row.items() if name not in _MOMENTS}
+
+    return {table: sorted((kept(row) for row in rows(catalog, table)), key=repr) for table in tables}
+
+
+def empty(catalog: Catalog, tables: tuple[str, ...] = TABLES) -> None:
+    """Remove all rows, of all tables or of some."""
+
+    def work(cursor: Any) -> None:
+        for table in tables:
+            cursor.execute(f"DELETE FROM {table}")  # noqa: S608
+
+    catalog.transaction(work)
