@@ -57,32 +57,44 @@ def catalog_secret(aws: Aws, migrated_settings: CatalogSettings) -> str:
     return aws.secrets.create_secret(Name="catalog-of-tests", SecretString=json.dumps(secret))["ARN"]
 
 
-@pytest.fixture
-def step_functions() -> Iterator[StepFunctionsTable]:
+@pytest.fixture(scope="session")
+def step_functions_table() -> Iterator[StepFunctionsTable]:
     with StepFunctionsTable() as table:
         yield table
 
 
 @pytest.fixture
+def step_functions(step_functions_table: StepFunctionsTable) -> StepFunctionsTable:
+    """Step Functions without an execution."""
+    step_functions_table.executions.clear()
+    step_functions_table.down = False
+    return step_functions_table
+
+
+@pytest.fixture(scope="session")
+def made_handlers() -> Iterator[None]:
+    """Handlers keep their clients and their connection from test to test, as from invocation to invocation."""
+    yield
+    environment.catalog().close()
+    for made in (environment.catalog, environment.storage, environment.executions):
+        made.cache_clear()
+
+
+@pytest.fixture
 def lambdas(
-    monkeypatch: pytest.MonkeyPatch, aws: Aws, catalog: Catalog, catalog_secret: str, step_functions: StepFunctionsTable
-) -> Iterator[None]:
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, aws: Aws, step_functions: StepFunctionsTable
+) -> None:
     """Lets handlers run in this process: on the emulator's AWS, on the empty catalog, on the Step Functions of the test."""
+    request.getfixturevalue("catalog")
+    request.getfixturevalue("made_handlers")
     for name, value in {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         "AWS_ENDPOINT_URL_SFN": step_functions.url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
         "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
         "AWS_DEFAULT_REGION": REGION,
-        "CATALOG_SECRET_ARN": catalog_secret,
+        "CATALOG_SECRET_ARN": request.getfixturevalue("catalog_secret"),
         "CATALOG_TLS": "off",
         "INGEST_STATE_MACHINE_ARN": MACHINE,
     }.items():
         monkeypatch.setenv(name, value)
-    made = (environment.catalog, environment.storage, environment.executions)
-    for one in made:
-        one.cache_clear()
-    yield
-    environment.catalog().close()
-    for one in made:
-        one.cache_clear()

@@ -61,6 +61,11 @@ def placed(placer: Placer, tmp_path: Path) -> PlacedAssociation:
     return placer.place([path.read_bytes() for path in ct_series(tmp_path, 1)])
 
 
+@pytest.fixture
+def run(aws: Aws, placed: PlacedAssociation) -> Run:
+    return Run(aws=aws, placed=placed)
+
+
 def _follow(arn: str, status: str = "") -> str | None:
     event = {
         "source": "aws.states",
@@ -120,28 +125,22 @@ def test_messages_come_back_while_step_functions_is_away(
 
 
 @pytest.mark.parametrize(
-    ("ended", "error", "expected"),
+    ("execution", "expected"),
     [
-        ("FAILED", "States.TaskFailed", ("FAILED", "States.TaskFailed", 0)),
-        ("FAILED", "Ingest.Incomplete", ("INCOMPLETE", "Ingest.Incomplete", 0)),
-        ("TIMED_OUT", "", ("TIMED_OUT", "States.Timeout", 0)),
-        ("ABORTED", "", ("ABORTED", None, 0)),
-        ("SUCCEEDED", "", ("COMPLETE", None, 0)),
+        ({"status": "FAILED", "error": "States.TaskFailed"}, ("FAILED", "States.TaskFailed", 0)),
+        ({"status": "FAILED", "error": "Ingest.Incomplete"}, ("INCOMPLETE", "Ingest.Incomplete", 0)),
+        ({"status": "TIMED_OUT"}, ("TIMED_OUT", "States.Timeout", 0)),
+        ({"status": "ABORTED"}, ("ABORTED", None, 0)),
+        ({"status": "SUCCEEDED"}, ("COMPLETE", None, 0)),
     ],
 )
 def test_the_row_follows_how_the_execution_ended(
-    aws: Aws,
-    placed: PlacedAssociation,
-    catalog: Catalog,
-    step_functions: StepFunctionsTable,
-    ended: str,
-    error: str,
-    expected: tuple[str, str | None, int],
+    run: Run, catalog: Catalog, step_functions: StepFunctionsTable, execution: dict[str, str], expected: tuple[str, str, int]
 ) -> None:
-    Run(aws=aws, placed=placed).register()
-    arn = step_functions.put(placed.association, json.dumps(placed.document), status=ended, error=error)
-    assert _follow(arn, ended) == placed.association
-    assert _status(catalog, placed) == expected
+    run.register()
+    arn = step_functions.put(run.placed.association, json.dumps(run.placed.document), **execution)  # type: ignore[arg-type]
+    assert _follow(arn, execution["status"]) == run.placed.association
+    assert _status(catalog, run.placed) == expected
 
 
 def test_the_association_is_taken_from_the_input_and_not_from_the_name(
