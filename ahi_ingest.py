@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import typer
 
+from console.cli import list_, send, show, wait
 from local.cli import up
+from receiver.cli import receive
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -17,7 +19,9 @@ def about() -> None:
     """DICOM from a hospital's modalities into AWS HealthImaging; nothing acknowledged is ever lost."""
 
 
-app.command()(up)
+for command in (up, receive, send, show, wait):
+    app.command()(command)
+app.command("list")(list_)
 
 
 @app.command()

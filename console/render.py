@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,15 +14,15 @@ from lambdas.catalog.ledger import LedgerCounts
 from lambdas.catalog.queries import Association, ImageSet, ImportJob, StoredObject, Study
 
 OBJECTS_SHOWN = 50
+_WHOLE = {"association", "ImageSetId", "status"}
 _STYLES = {"COMPLETE": "green", "RUNNING": "cyan", "ENDED_EARLY": "yellow", "IMPORTED": "green", "COMPLETED": "green"}
 
 
 def associations(rows: Sequence[Association], console: Console) -> None:
     """The newest associations, one a line."""
-    table = _table("Associations", "association", "from", "objects", "quarantined", "ended", "status", "error")
+    table = _table("Associations", "association", "objects", "ended", "status", "error")
     for row in rows:
-        counts = (str(row.objects), str(row.quarantined))
-        table.add_row(row.association, row.calling_ae or "", *counts, row.ending, status(row.status), row.error or "")
+        table.add_row(row.association, str(row.objects + row.quarantined), row.ending, status(row.status), row.error or "")
     console.print(table if rows else "No associations yet.")
 
 
@@ -118,7 +119,7 @@ def _ledger(counts: LedgerCounts) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     return table

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from receiver.dicom.sender import SendResult, send
 
@@ -43,11 +41,14 @@ def send_files(files: list[Path], *, host: str, port: int, calling_ae: str, call
 
 
 def _print_refused(refused: list[SendResult], console: Console) -> None:
-    table = Table("file", "why it was not stored", title=f"{len(refused)} not stored", title_justify="left")
-    for result in refused[:REFUSED_SHOWN]:
-        status = "" if result.status is None else f"0x{result.status:04X}: "
-        table.add_row(str(result.path), f"{status}{result.reason}")
-    console.print(table)
-    if len(refused) > REFUSED_SHOWN:
-        for reason, count in Counter(result.reason for result in refused[REFUSED_SHOWN:]).most_common():
-            console.print(f"and {count} more: {reason}")
+    """Each reason once, and below it the files."""
+    by_reason: dict[str, list[Path]] = {}
+    for result in refused:
+        by_reason.setdefault(result.reason, []).append(result.path)
+    console.print(f"{len(refused)} not stored:")
+    for reason, paths in by_reason.items():
+        console.print(f"  {reason}", style="bold", markup=False, highlight=False)
+        for path in paths[:REFUSED_SHOWN]:
+            console.print(f"    {path}", markup=False, highlight=False, soft_wrap=True)
+        if len(paths) > REFUSED_SHOWN:
+            console.print(f"    and {len(paths) - REFUSED_SHOWN} more")

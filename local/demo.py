@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.data import get_testdata_file
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -118,12 +119,9 @@ def _verdict(catalog: Queries, console: Console) -> Association:
 
 
 def _print(association: Association, objects: list[StoredObject], console: Console) -> None:
-    table = Table(title="What MySQL says", title_justify="left")
-    table.add_column("study", overflow="fold")
-    table.add_column("series", overflow="fold")
-    table.add_column("instances", justify="right")
-    table.add_column("ImageSetId", no_wrap=True)
-    table.add_column("status")
+    table = Table(title="What MySQL says", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("study", "series", "instances", "ImageSetId", "status"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "instances" else "left")
 
     def where(row: StoredObject) -> tuple[str, str, str, str]:
         return (
@@ -132,10 +130,15 @@ def _print(association: Association, objects: list[StoredObject], console: Conso
         )
 
     for (study, series, image_set, status), rows in groupby(sorted(objects, key=where), key=where):
-        table.add_row(study, series, str(len(list(rows))), image_set, status)
+        table.add_row(_tail(study), _tail(series), str(len(list(rows))), image_set, status)
     console.print(table)
     good = association.status == "COMPLETE"
     console.print(f"The association is {association.status}.", style="green" if good else "red")
+
+
+def _tail(uid: str) -> str:
+    """The end of a UID, where UIDs differ, so that a line fits into 80 columns."""
+    return uid if len(uid) <= 10 else f"…{uid[-9:]}"
 
 
 if __name__ == "__main__":
