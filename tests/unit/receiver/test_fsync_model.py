@@ -1,0 +1,275 @@
+"""The fsync model: the receiver's whole durable path on a disk that forgets what was not synced, crashed at every call.
+
+No acknowledged object is lost, none is twice in a manifest, nothing stands in S3 that no manifest names, and whoever was told
+of an ending or a sequence number is not contradicted. Each fsync of the path is needed: without it, one of these fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import receiver.uploads
+from contract import Ending
+from contract.manifest import AssociationManifest, PartManifest
+from contract.message import InboundMessage
+from contract.strict import from_json
+from receiver.index import ObjectIndex, index_bytes
+from receiver.part10 import head_bytes
+from receiver.spool import AssociationFolder, Spool
+from receiver.uploads import AssociationUpload, Uploads
+from tests.support.cloud import FakeCloud
+from tests.support.forgetful import Chooser, CrashError, ForgetfulFileSystem, Site
+
+ROOT = Path("/spool")
+NOW = datetime(2026, 11, 24, 2, 15, 1, 123000, tzinfo=UTC)
+CALLING = {"A": "CT_ROOM_1", "B": "MR_2"}
+
+POWER_LOSS, KILL_9 = Chooser(None), Chooser(None, keep_all=True)
+CHOOSERS = [POWER_LOSS, KILL_9, Chooser(1), Chooser(2)]
+
+
+@dataclass
+class World:
+    """What is known outside the crashed process: the cloud, and what it told its peers."""
+
+    cloud: FakeCloud = field(default_factory=FakeCloud)
+    acknowledged: list[tuple[str, str]] = field(default_factory=list)  # association, digest
+    begun: dict[str, str] = field(default_factory=dict)  # association -> calling AE
+    sealed: list[tuple[str, Ending, int]] = field(default_factory=list)
+
+
+def new_spool(disk: ForgetfulFileSystem, *, part_max_objects: int = 2) -> Spool:
+    return Spool(ROOT, edge="edge-1", files=disk, part_max_objects=part_max_objects, part_max_bytes=10**10, now=lambda: NOW)
+
+
+def data_set(content: str) -> bytes:
+    return content.encode() * 3
+
+
+def store(world: World, folder: AssociationFolder, upload: AssociationUpload, sop: str, content: str) -> None:
+    """One C-STORE, as the P-DATA loop does it."""
+    head = head_bytes(sop_class=b"1.2.3", sop_instance=sop.encode(), transfer_syntax=b"1.2.4", source_ae=b"A")
+    try:
+        writer = folder.begin_object(head)
+        writer.write([data_set(content)])
+        stored = writer.commit()
+    except OSError:
+        return  # 0xA700
+    upload.add(stored)
+    world.acknowledged.append((folder.facts.association, hashlib.sha256(data_set(content)).hexdigest()))
+
+
+def work(uploads: Uploads, most_failures: int = 20) -> None:
+    """Everything that can be uploaded now, as the workers do it."""
+    for _ in range(most_failures):
+        try:
+            while uploads.run_next():
+                pass
+        except OSError:
+            continue
+        return
+    pytest.fail("the uploads do not come to an end")
+
+
+def live(world: World, disk: ForgetfulFileSystem) -> None:
+    """Two associations side by side: a new part, a repeat, other content of the same UID, two endings."""
+    uploads = Uploads(world.cloud, bucket="bucket")
+    try:
+        spool = new_spool(disk)
+    except OSError:
+        return  # the receiver does not start
+    folders, sending = {}, {}
+    for name in ("A", "B"):
+        folders[name] = spool.begin_association(calling_ae=CALLING[name], called_ae="ANY", peer="127.0.0.1")
+        world.begun[folders[name].facts.association] = CALLING[name]
+        sending[name] = uploads.begin(folders[name])
+    store(world, folders["A"], sending["A"], "1.1", "one")
+    store(world, folders["B"], sending["B"], "2.1", "other")
+    store(world, folders["A"], sending["A"], "1.2", "two")
+    work(uploads)
+    store(world, folders["A"], sending["A"], "1.1", "one, but changed")
+    store(world, folders["A"], sending["A"], "1.2", "two")
+    store(world, folders["A"], sending["A"], "1.3", "three")
+    for name, ending in (("A", Ending.RELEASED), ("B", Ending.ABORTED)):
+        sending[name].end(ending, NOW)
+        seal = folders[name].sealed
+        if seal is not None:
+            world.sealed.append((folders[name].facts.association, ending, seal.sequence))
+        work(uploads)
+    spool.close()
+
+
+def recover(world: World, disk: ForgetfulFileSystem) -> None:
+    """The next start, with other limits of a part."""
+    spool = new_spool(disk, part_max_objects=1)
+    uploads = Uploads(world.cloud, bucket="bucket")
+    for folder in spool.leftovers():
+        uploads.resume(folder)
+    assert spool.unreadable == []
+    work(uploads)
+    assert uploads.open_associations == 0
+    spool.close()
+
+
+def check(world: World, disk: ForgetfulFileSystem) -> None:
+    manifests: dict[str, AssociationManifest] = {}
+    for body in world.cloud.messages:
+        message = from_json(InboundMessage, body)
+        manifest = from_json(AssociationManifest, world.cloud.objects[message.manifest_key])
+        assert InboundMessage.announcing(manifest, "bucket") == message
+        manifests[message.association] = manifest
+    listed: set[str] = set()
+    digests: dict[str, Counter[str]] = {}
+    for association, manifest in manifests.items():
+        assert manifest.calling_ae == world.begun[association]
+        prefix = f"manifests/edge-1/{association}/"
+        parts = [from_json(PartManifest, world.cloud.objects[f"{prefix}{part.part}.json"]) for part in manifest.parts]
+        assert tuple(part.summary() for part in parts) == manifest.parts
+        entries = [entry for part in parts for entry in part.entries]
+        assert len({entry.key for entry in entries}) == len(entries)
+        digests[association] = Counter(entry.digest for entry in entries)
+        for entry in entries:
+            content = world.cloud.objects[entry.key]
+            assert (len(content), index_bytes(content).digest) == (entry.size_bytes, entry.digest)
+        listed |= {entry.key for entry in entries}
+    for association, digest in world.acknowledged:
+        assert digests[association][digest] == 1, "an acknowledged object is lost, or twice in a manifest"
+    assert {key for key in world.cloud.objects if key.startswith("instances/")} == listed
+    sequences = [manifest.sequence for manifest in manifests.values()]
+    assert len(set(sequences)) == len(sequences)
+    for association, ending, sequence in world.sealed:
+        if association in manifests:
+            assert (manifests[association].ending, manifests[association].sequence) == (ending, sequence)
+    assert [path for path in disk.tree() if path.endswith((".json", ".dcm", ".tmp"))] == []
+
+
+def run(crash_at: int, chooser: Chooser, second: tuple[int, Chooser] | None = None, disabled: Site | None = None) -> int:
+    """Live until the crash, recover, check. Returns how many calls there were."""
+    world, disk = World(), ForgetfulFileSystem()
+    disk.crash_at, disk.disabled_site = crash_at, disabled
+    try:
+        live(world, disk)
+    except CrashError:
+        pass
+    calls = disk.calls
+    disk = disk.crashed(chooser)
+    if second is not None:
+        disk.crash_at = second[0]
+        try:
+            recover(world, disk)
+        except CrashError:
+            pass
+        disk = disk.crashed(second[1])
+    recover(world, disk)
+    check(world, disk)
+    return calls
+
+
+CALLS = run(-1, KILL_9)
+"""How many calls the whole life takes."""
+
+
+def upgraded_index(content: bytes) -> ObjectIndex:
+    """A later version, which reads another Study Instance UID."""
+    index = index_bytes(content)
+    return ObjectIndex(
+        digest=index.digest,
+        sop_class_uid=index.sop_class_uid,
+        sop_instance_uid=index.sop_instance_uid,
+        study_instance_uid="9.9.9",
+        series_instance_uid="",
+        transfer_syntax_uid=index.transfer_syntax_uid,
+    )
+
+
+def run_upgraded(crash_at: int, chooser: Chooser, disabled: Site | None = None) -> None:
+    """A crash once a manifest is in S3, then the start of a version that would name the objects otherwise."""
+    world, disk = World(), ForgetfulFileSystem()
+    disk.crash_at, disk.disabled_site = crash_at, disabled
+    try:
+        live(world, disk)
+    except CrashError:
+        pass
+    announced = {key.split("/")[2] for key in world.cloud.objects if key.startswith("manifests/")}
+    before = dict(world.cloud.objects)
+    disk = disk.crashed(chooser)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(receiver.uploads, "index_bytes", upgraded_index)
+        recover(world, disk)
+    for association in announced:
+        prefix = f"manifests/edge-1/{association}/"
+        for key, content in world.cloud.objects.items():
+            if key.startswith(prefix):
+                assert before.get(key, content) == content
+                assert b"9.9.9" not in content
+
+
+@pytest.mark.parametrize("chooser", CHOOSERS, ids=["power loss", "kill -9", "mixed 1", "mixed 2"])
+def test_a_crash_at_any_call_loses_no_acknowledged_object(chooser: Chooser) -> None:
+    for crash_at in range(CALLS):
+        run(crash_at, chooser)
+
+
+def test_a_second_crash_during_recovery_loses_no_acknowledged_object() -> None:
+    for crash_at, second_at in itertools.product(range(3, CALLS, 7), range(0, 40, 3)):
+        for choosers in ((KILL_9, POWER_LOSS), (POWER_LOSS, POWER_LOSS), (Chooser(crash_at), Chooser(second_at))):
+            run(crash_at, choosers[0], (second_at, choosers[1]))
+
+
+def test_a_manifest_that_may_be_in_s3_is_announced_as_it_is_by_a_later_version_too() -> None:
+    for crash_at in range(CALLS):
+        run_upgraded(crash_at, POWER_LOSS)
+
+
+def test_a_disk_that_fails_at_any_call_loses_no_acknowledged_object() -> None:
+    for fail_at in range(CALLS):
+        world, disk = World(), ForgetfulFileSystem()
+        disk.fail_at = fail_at
+        live(world, disk)
+        disk = disk.crashed(POWER_LOSS)
+        recover(world, disk)
+        check(world, disk)
+
+
+def sites() -> list[Site]:
+    """Every place of the spool's code that syncs, in a life and in a recovery."""
+    world, disk = World(), ForgetfulFileSystem()
+    live(world, disk)
+    found = set(disk.sites)
+    for crash_at in range(CALLS):
+        world, disk = World(), ForgetfulFileSystem()
+        disk.crash_at = crash_at
+        try:
+            live(world, disk)
+        except CrashError:
+            pass
+        after = disk.crashed(KILL_9)
+        recover(world, after)
+        found |= after.sites
+    return sorted(found)
+
+
+def breaks_something(disabled: Site) -> bool:
+    """Whether some schedule fails without this sync."""
+    schedules = [(crash_at, chooser, None) for crash_at in range(CALLS) for chooser in (POWER_LOSS, *map(Chooser, range(4)))]
+    schedules += [(crash_at, KILL_9, (s, POWER_LOSS)) for crash_at in range(CALLS) for s in range(0, 40)]
+    try:
+        for crash_at, chooser, second in schedules:
+            run(crash_at, chooser, second, disabled)
+        for crash_at in range(CALLS):
+            run_upgraded(crash_at, POWER_LOSS, disabled)
+    except (Exception, pytest.fail.Exception):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("site", sites(), ids=lambda site: "<".join(f"{name}" for name, _ in site))
+def test_without_any_one_sync_the_model_fails(site: Site) -> None:
+    assert breaks_something(site), "this sync protects nothing that the model checks: remove it, or check what it protects"
