@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,10 +66,16 @@ def describe(header: Header, listed: Listed, origin: Origin) -> Described:
 
 @contextmanager
 def _lenient() -> Iterator[None]:
-    """pydicom says much about values that are not as they should be: they are kept, not judged. Not for several threads."""
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
+    """Values that are not as they should be are kept, not judged; and not told, since pydicom quotes them in warnings and in
+    its log. Not for several threads at once."""
+    logger = logging.getLogger("pydicom")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _parse(header: Header) -> Dataset:

@@ -3,7 +3,7 @@
 A header is everything up to and with group 0028: elements stand in ascending order of tags (PS3.5 7.1), and the catalog
 has no attribute beyond. It is complete when the walk below met a higher tag, or the object's end at the end of an element.
 That is known from tags and lengths alone: pydicom, given a buffer that was cut within a sequence, raises nothing and returns
-a shorter sequence. What is missing is fetched up to where it is known to end, or else by doubling.
+a shorter sequence. What is missing is fetched up to where it is known to end and a little further, or else by doubling.
 
 The bytes are trusted more than the transfer syntax: whether an element has a VR is seen at the element.
 """
@@ -74,7 +74,7 @@ def read_header(read_range: ReadRange, size_bytes: int) -> Header:
         except _MoreError as more:
             if len(buffer) == size_bytes:  # inflated to the limit, and not to the header's end
                 raise UnreadableError(f"its header goes beyond {HEADER_MAX_BYTES} bytes") from None
-            wanted = max(more.size_bytes, 2 * len(buffer))
+            wanted = max(more.size_bytes + FIRST_READ_BYTES, 2 * len(buffer))
 
 
 def _delimit(buffer: bytes, *, whole: bool) -> Header:
@@ -208,7 +208,7 @@ class _Walk:
             if self._whole:
                 within = f"within {_name(tag)}" if tag is not None else "within an element's tag and length"
                 raise UnreadableError(f"it is cut short: it ends {within}, {end - len(self._buffer)} bytes too early")
-            raise _MoreError(end + 8)
+            raise _MoreError(end)
 
 
 def _name(tag: int) -> str:

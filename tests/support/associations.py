@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -143,10 +144,12 @@ class Placer:
 
 
 def entry_of(association: str, part: int, file: bytes, *, edge: str = EDGE, supersedes: bool = False) -> Entry:
-    """The manifest's entry of a Part 10 file, of what pydicom reads in it."""
-    read = dcmread(DicomBytesIO(file), force=True, specific_tags=["SOPClassUID", "SOPInstanceUID", *_PARENTS])
+    """The manifest's entry of a Part 10 file, of what pydicom reads in it, however little that is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = dcmread(DicomBytesIO(file), force=True, specific_tags=["SOPClassUID", "SOPInstanceUID", *_PARENTS])
+        sop_class, sop, study, series = (str(read.get(one) or "") for one in ("SOPClassUID", "SOPInstanceUID", *_PARENTS))
     digest = hashlib.sha256(file).hexdigest()
-    sop, study, series = (str(read.get(keyword) or "") for keyword in ("SOPInstanceUID", *_PARENTS))
     return Entry(
         # The digest in every name: files that share a UID may stand in one part here.
         key=instance_key(
@@ -160,7 +163,7 @@ def entry_of(association: str, part: int, file: bytes, *, edge: str = EDGE, supe
         ),
         size_bytes=len(file),
         digest=digest,
-        sop_class_uid=str(read.get("SOPClassUID") or ""),
+        sop_class_uid=sop_class,
         sop_instance_uid=sop,
         study_instance_uid=study,
         series_instance_uid=series,

@@ -1,0 +1,88 @@
+"""The catalog's tables are made once, whoever comes first, and hold what the code writes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambdas import errors
+from lambdas.catalog import Catalog, CatalogSettings, migrate
+from lambdas.catalog.attributes import ATTRIBUTES, Kind, Level, column, columns
+from lambdas.catalog.migration import MIGRATIONS
+from lambdas.handlers import migrate_catalog
+from tests.support.catalog import TABLES, rows, settings_of
+from tests.support.lambdas import CONTEXT
+
+if TYPE_CHECKING:
+    from local.mariadb import DatabaseAddress
+
+ALL = sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
+
+
+def test_migrations_are_applied_in_order_and_once(catalog_database: DatabaseAddress) -> None:
+    settings = settings_of(catalog_database)
+    assert migrate(settings) == ALL
+    assert migrate(settings) == []
+
+
+def test_two_runs_at_once_apply_each_migration_once(catalog_database: DatabaseAddress) -> None:
+    settings = settings_of(catalog_database)
+    with ThreadPoolExecutor(3) as pool:
+        applied = list(pool.map(lambda _: migrate(settings), range(3)))
+    assert sorted(applied, key=len) == [[], [], ALL]
+
+
+def test_a_run_that_broke_off_is_completed_by_the_next_and_destroys_nothing(catalog_database: DatabaseAddress) -> None:
+    """MySQL commits each DDL statement: a process that was killed leaves some tables, no mark, and yoyo's lock row."""
+    settings = settings_of(catalog_database)
+    migrate(settings)
+    catalog = Catalog(lambda: settings)
+
+    def break_off(cursor: object) -> None:
+        for statement in (
+            "INSERT INTO conflict (level, uid, parent, noticed_at) VALUES ('study', '1', '2', '2026-01-01')",
+            "DELETE FROM _yoyo_migration",
+            "DROP TABLE image_set",
+            "INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, '2026-01-01', 1)",
+        ):
+            cursor.execute(statement)  # type: ignore[attr-defined]
+
+    catalog.transaction(break_off)
+    assert migrate(settings) == ALL
+    assert len(rows(catalog, "conflict")) == 1
+    assert rows(catalog, "image_set") == []
+    catalog.close()
+
+
+def test_the_handler_applies_what_is_missing(lambdas: None) -> None:
+    assert migrate_catalog.handler({}, CONTEXT) == {"applied": []}
+
+
+def test_a_catalog_that_cannot_be_reached_is_told_by_name(migrated_settings: CatalogSettings) -> None:
+    away = CatalogSettings(host="127.0.0.1", port=1, user="u", password="p", database="d", tls="off")
+    with pytest.raises(errors.CatalogUnavailableError):
+        migrate(away)
+
+
+@pytest.mark.parametrize("level", Level)
+def test_every_attribute_has_its_column_of_its_kind(catalog: Catalog, level: Level) -> None:
+    found = {row["Field"]: row["Type"] for row in catalog.transaction(lambda cursor: cursor.rows(f"SHOW COLUMNS FROM {level}"))}
+    types = {Kind.TEXT: "mediumtext", Kind.MULTIPLE: "mediumtext", Kind.DATE: "date", Kind.INTEGER: "int"}
+    for keyword, kind in ATTRIBUTES[level].items():
+        assert found[column(keyword)].startswith(types[kind]), keyword
+    ours = {"raw_values", "described_order", "parent_order", "object_hash", "patient_key"}
+    assert set(found) - set(columns(level)) <= ours | {name for name in found if name.endswith("_uid")}
+
+
+def test_identifiers_compare_byte_by_byte(catalog: Catalog) -> None:
+    statement = """
+        SELECT table_name AS t, column_name AS c, collation_name AS collation FROM information_schema.columns
+        WHERE table_schema = DATABASE()
+          AND (column_name LIKE %s OR column_name LIKE %s OR column_name LIKE %s OR column_name IN ('association', 'patient_id'))
+    """
+    found = catalog.transaction(lambda cursor: cursor.rows(statement, (r"%\_uid", r"%\_key", r"%\_hash")))
+    ours = [row for row in found if row["t"] in TABLES]
+    assert len(ours) > 20
+    assert [row for row in ours if not row["collation"].endswith("_bin")] == []
