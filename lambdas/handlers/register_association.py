@@ -12,9 +12,9 @@ from lambdas.logic.starting import parse_announcement
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    execution_arn = event.get("execution_arn")
-    if not isinstance(execution_arn, str) or not isinstance(event.get("announcement"), dict):
-        raise ContractError("payload: expected announcement and execution_arn")
+    if event.keys() != {"announcement", "execution_arn"} or not isinstance(event["announcement"], dict):
+        raise ContractError("payload: expected announcement and execution_arn, and nothing else")
+    execution_arn = str(event["execution_arn"])
     announcement = parse_announcement(event["announcement"])
     plan = register(catalog(), storage(), executions(), announcement=announcement, execution_arn=execution_arn)
     message = announcement.message

@@ -80,7 +80,8 @@ def test_identifiers_compare_byte_by_byte(catalog: Catalog) -> None:
     statement = """
         SELECT table_name AS t, column_name AS c, collation_name AS collation FROM information_schema.columns
         WHERE table_schema = DATABASE()
-          AND (column_name LIKE %s OR column_name LIKE %s OR column_name LIKE %s OR column_name IN ('association', 'patient_id'))
+          AND (column_name LIKE %s OR column_name LIKE %s OR column_name LIKE %s
+               OR column_name IN ('association', 'patient_id'))
     """
     found = catalog.transaction(lambda cursor: cursor.rows(statement, (r"%\_uid", r"%\_key", r"%\_hash")))
     ours = [row for row in found if row["t"] in TABLES]

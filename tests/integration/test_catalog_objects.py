@@ -1,0 +1,264 @@
+"""What indexing writes: right on everything that pydicom bundles, and the same in any order and side by side."""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydicom import dcmread
+
+from contract.manifest import Entry
+from lambdas.adapters.aws import Storage
+from lambdas.catalog import Catalog, CatalogSettings, associations
+from lambdas.catalog.attributes import Level
+from lambdas.catalog.objects import Described, IndexedObject, LevelValues, Listed, write_indexed
+from lambdas.catalog.queries import Queries
+from lambdas.logic.indexing import Slice, index_slice
+from tests.support.catalog import empty, everything, rows
+from tests.support.dicom import BUNDLED, ct_series
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local.aws import Aws
+    from tests.support.associations import PlacedAssociation, Placer
+
+INDEX_TABLES = ("stored_object", "patient", "study", "series", "instance", "conflict")
+
+
+def _register(catalog: Catalog, placed: PlacedAssociation) -> None:
+    catalog.transaction(lambda cursor: associations.register(cursor, placed.announcement, placed.manifest))
+
+
+def _slice(placed: PlacedAssociation, first: int, count: int, part: int = 1) -> Slice:
+    return Slice(
+        association=placed.association,
+        edge=placed.manifest.edge,
+        bucket=placed.bucket,
+        part=part,
+        first=first,
+        count=count,
+    )
+
+
+def test_every_file_that_pydicom_bundles_is_indexed_or_has_its_reason(aws: Aws, placer: Placer, catalog: Catalog) -> None:
+    paths = [path for path in sorted(BUNDLED.rglob("*")) if path.is_file() and path.suffix in (".dcm", "")]
+    contents = {path.read_bytes(): path for path in paths}  # some are bundled twice
+    placed = placer.place(list(contents))
+    _register(catalog, placed)
+    result = index_slice(catalog, Storage(aws.s3), _slice(placed, 0, len(contents)))
+    assert result.indexed + result.not_indexed == len(contents) > 150
+    assert result.fetched_bytes < 70 * 1024 * len(contents)
+    by_key = {one.s3_key: one for one in Queries(catalog).stored_objects(placed.association)}
+    current = {row["object_hash"]: row for row in rows(catalog, "instance")}
+    reasons: dict[str, str] = {}
+    compared = 0
+    for (content, path), entry in zip(contents.items(), placed.entries, strict=True):
+        row = by_key[entry.key]
+        if row.not_indexed_reason:
+            reasons[path.name] = row.not_indexed_reason
+            continue
+        listed = rows(catalog, "stored_object", "s3_key = %s", (entry.key,))[0]
+        if (instance := current.get(listed["object_hash"])) is not None:
+            _compare(catalog, instance, content, path)
+            compared += 1
+    assert compared == len(current) > 100
+    assert set(reasons.values()) <= {
+        "it has no SOP Instance UID",
+        "it is not DICOM: it has no preamble, and does not begin with an element of a data set",
+    }
+    assert {name for name in reasons if "DICOMDIR" not in name} == _NOT_INSTANCES
+
+
+# Fragments for pydicom's own tests: without a SOP Instance UID, or bytes in a wrong order.
+_NOT_INSTANCES = {
+    "README",
+    "UN_sequence.dcm",
+    "chrSQEncoding.dcm",
+    "chrSQEncoding1.dcm",
+    "empty_charset_LEI.dcm",
+    "meta_missing_tsyntax.dcm",
+    "nested_priv_SQ.dcm",
+    "no_meta.dcm",
+    "no_meta_group_length.dcm",
+    "priv_SQ.dcm",
+}
+
+
+def _compare(catalog: Catalog, instance: dict[str, Any], content: bytes, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = dcmread(path, force=True, stop_before_pixels=True)
+        assert instance["sop_instance_uid"] == read.SOPInstanceUID, path.name
+        assert instance["rows"] == read.get("Rows"), path.name
+        assert instance["number_of_frames"] == read.get("NumberOfFrames"), path.name
+        image_type = read.get("ImageType")
+        written = json.loads(instance["image_type"]) if instance["image_type"] else None
+        assert written == ([value.strip() for value in image_type] if image_type else None), path.name
+        assert instance["series_instance_uid"] == (read.get("SeriesInstanceUID") or None), path.name
+        assert instance["study_instance_uid"] == (read.get("StudyInstanceUID") or None), path.name
+        for series in rows(catalog, "series", "series_instance_uid = %s", (instance["series_instance_uid"],)):
+            assert series["modality"] == read.get("Modality"), path.name
+        patient_id = str(read.get("PatientID") or "").strip()
+        if patient_id:
+            patients = rows(catalog, "patient", "patient_id = %s", (patient_id,))
+            # Files of one patient differ in their names: some file of that patient wrote this one.
+            assert patients, path.name
+
+
+def test_indexers_side_by_side_on_one_study_lose_nothing(
+    aws: Aws, placer: Placer, catalog: Catalog, migrated_settings: CatalogSettings, tmp_path: Path
+) -> None:
+    files = [path.read_bytes() for path in ct_series(tmp_path, 48)]
+    placed = [placer.place(files), placer.place(files)]
+    for association in placed:
+        _register(catalog, association)
+    storage = Storage(aws.s3)
+    slices = [_slice(one, first, 6) for one in placed for first in range(0, 48, 6)]
+
+    def index(order: int) -> int:
+        own = Catalog(lambda: migrated_settings)
+        mine = list(slices)
+        random.Random(order).shuffle(mine)
+        try:
+            return sum(index_slice(own, storage, one).indexed for one in mine[:8])
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(index, range(8))) == [48] * 8
+    for one in slices:
+        index_slice(catalog, storage, one)
+    parallel = everything(catalog, INDEX_TABLES)
+    assert {table: len(found) for table, found in parallel.items()} == {
+        "stored_object": 96,
+        "patient": 1,
+        "study": 1,
+        "series": 1,
+        "instance": 48,
+        "conflict": 0,
+    }
+    empty(catalog, INDEX_TABLES)
+    for one in slices:
+        index_slice(catalog, storage, one)
+    assert everything(catalog, INDEX_TABLES) == parallel
+
+
+def _object(
+    number: int, *, order: str, series: str = "3.1", study: str = "2.1", patient: str = "a", text: str = ""
+) -> IndexedObject:
+    """An object that says what it is told to."""
+    entry = Entry(
+        key=f"instances/{number}-{order}",
+        size_bytes=1,
+        digest="0" * 64,
+        sop_class_uid="1.2",
+        sop_instance_uid=f"4.{number}",
+        study_instance_uid=study,
+        series_instance_uid=series,
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        received_at=datetime(2026, 11, 24, tzinfo=UTC),
+        supersedes=False,
+    )
+    listed = Listed(association="A", bucket="b", part=1, position=number, entry=entry, object_order=order)
+    values = {
+        Level.PATIENT: {"patient_name": text},
+        Level.STUDY: {"study_description": text},
+        Level.SERIES: {"series_description": text},
+        Level.INSTANCE: {"image_type": text},
+    }
+    return IndexedObject(
+        listed=listed,
+        header_bytes=1,
+        outcome=Described(
+            sop_instance_uid=f"4.{number}",
+            sop_class_uid="1.2",
+            series_instance_uid=series,
+            study_instance_uid=study,
+            patient_key=patient * 64,
+            levels={level: LevelValues(values=said, raw_values=None, described_order=order) for level, said in values.items()},
+        ),
+    )
+
+
+def test_the_same_uid_under_another_parent_is_a_conflict_and_moves_nothing(catalog: Catalog) -> None:
+    first = _object(1, order="1", series="3.1", study="2.1", patient="a", text="first")
+    moved = _object(1, order="2", series="3.2", study="2.1", patient="b", text="second")
+    catalog.transaction(lambda cursor: write_indexed(cursor, [first]))
+    catalog.transaction(lambda cursor: write_indexed(cursor, [moved]))
+    [instance] = rows(catalog, "instance")
+    assert (instance["series_instance_uid"], instance["image_type"]) == ("3.1", "second")
+    [study] = rows(catalog, "study")
+    assert (study["patient_key"], study["study_description"]) == ("a" * 64, "second")
+    assert sorted((row["level"], row["uid"], row["parent"]) for row in rows(catalog, "conflict")) == [
+        ("instance", "4.1", "2.1/3.1"),
+        ("instance", "4.1", "2.1/3.2"),
+        ("study", "2.1", "a" * 64),
+        ("study", "2.1", "b" * 64),
+    ]
+
+
+def test_any_order_and_grouping_of_conflicting_objects_gives_the_same_rows(catalog: Catalog) -> None:
+    objects = [
+        _object(number, order=f"{order}.{number}", series=f"3.{order % 3}", study=f"2.{order % 2}", patient="abcd"[order])
+        for order in range(4)
+        for number in range(3)
+    ]
+    results = []
+    for seed in range(8):
+        empty(catalog, INDEX_TABLES)
+        chosen = random.Random(seed)
+        order = objects + chosen.sample(objects, 4)
+        chosen.shuffle(order)
+        while order:
+            count = chosen.randint(1, 5)
+            group, order = order[:count], order[count:]
+            catalog.transaction(lambda cursor, group=group: write_indexed(cursor, group))  # type: ignore[misc]
+        results.append(everything(catalog, INDEX_TABLES))
+    assert all(result == results[0] for result in results)
+    assert results[0]["conflict"]
+
+
+def test_text_of_any_length_and_script_comes_back_as_it_went_in(catalog: Catalog) -> None:
+    for number, text in enumerate(["x" * 200_000, "Ἰωάννης 王^小东 🩻", "a'b\\c%s\n%(x)s", "trailing  "]):
+        one = _object(number, order=f"{number}", series=f"3.{number}", study=f"2.{number}", patient="abcd"[number], text=text)
+        catalog.transaction(lambda cursor, one=one: write_indexed(cursor, [one]))  # type: ignore[misc]
+        [study] = rows(catalog, "study", "study_instance_uid = %s", (f"2.{number}",))
+        assert study["study_description"] == text
+
+
+def test_an_object_that_became_readable_loses_its_reason(catalog: Catalog) -> None:
+    good = _object(1, order="1")
+    catalog.transaction(lambda cursor: write_indexed(cursor, [replace(good, outcome="it is cut short")]))
+    assert [row["not_indexed_reason"] for row in rows(catalog, "stored_object")] == ["it is cut short"]
+    assert rows(catalog, "instance") == []
+    catalog.transaction(lambda cursor: write_indexed(cursor, [good]))
+    assert [row["not_indexed_reason"] for row in rows(catalog, "stored_object")] == [None]
+
+
+def test_a_uid_that_is_none_is_kept_as_received_beside_its_safe_name(catalog: Catalog) -> None:
+    good = _object(1, order="1")
+    odd = replace(good, listed=replace(good.listed, entry=replace(good.listed.entry, sop_instance_uid="../x" * 80)))
+    catalog.transaction(lambda cursor: write_indexed(cursor, [odd]))
+    [row] = rows(catalog, "stored_object")
+    assert json.loads(row["uids_as_received"]) == {"sop_instance_uid": "../x" * 80}
+    assert len(row["sop_instance_uid"]) <= 64
+
+
+@pytest.mark.parametrize("count", [0, 250])
+def test_a_slice_of_any_size_is_written_in_few_statements(catalog: Catalog, count: int) -> None:
+    objects = [_object(number, order=f"{number:04}") for number in range(count)]
+
+    def work(cursor: Any) -> int:
+        before = int(cursor.rows("SHOW SESSION STATUS LIKE 'Questions'")[0]["Value"])
+        write_indexed(cursor, objects)
+        return int(cursor.rows("SHOW SESSION STATUS LIKE 'Questions'")[0]["Value"]) - before
+
+    assert catalog.transaction(work) <= 12
+    assert len(rows(catalog, "instance")) == count
