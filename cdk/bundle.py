@@ -1,14 +1,16 @@
 """The one Lambda bundle: contract, workflows and lambdas with what they need at run time, as a zip file.
 
 Built by uv from uv.lock, without Docker: wheels for the functions' platform are unpacked, nothing is compiled or run.
-boto3 is the runtime's own and stays out, as do the command line's packages, bytecode and pydicom's test images. The
-bundle is named by a hash of what is in it, and of nothing else: same input, same hash, on any machine.
+boto3 is the runtime's own and stays out, as do the command line's packages and pydicom's test images. The bundle is named
+by a hash of what is in it, and of nothing else: same input, same hash, on any machine. One for "this-machine" holds its
+dependencies' bytecode too: the AWS emulator unpacks the bundle for every process of a function, and would compile it anew.
 
 Everything is kept under `.build/`, so a second build needs no network and, when nothing changed, no work.
 """
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import os
 import platform
@@ -19,6 +21,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from py_compile import PycInvalidationMode
 
 from cdk.tools import ROOT, uv
 
@@ -26,7 +29,6 @@ PYTHON_VERSION = "3.12"
 SOURCES = ("contract", "workflows", "lambdas")
 
 _NOT_AT_RUN_TIME = ("typer", "rich")
-_LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin"})
 _LEFT_OUT_FILES = frozenset({".lock", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
 _LEFT_OUT_TREES = ("pydicom/data/test_files/", "pydicom/data/charset_files/")
 _WHEELS_FOR = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
@@ -51,9 +53,9 @@ def build(lambda_platform: str, *, build_folder: Path = ROOT / ".build" / "lambd
 
     Raises BundleError, ToolMissingError.
     """
-    files = dict(_files(_dependencies(lambda_platform, build_folder)))
+    files = dict(_files(_dependencies(lambda_platform, build_folder), leave_out="bin"))
     for source in SOURCES:
-        files |= {f"{source}/{name}": path for name, path in _files(ROOT / source)}
+        files |= {f"{source}/{name}": path for name, path in _files(ROOT / source, leave_out="__pycache__")}
     digest = _digest(files)
     bundle = Bundle(build_folder / f"{digest}.zip", digest, _architecture(lambda_platform))
     if not bundle.path.exists():
@@ -74,21 +76,22 @@ def _dependencies(lambda_platform: str, build_folder: Path) -> Path:
         + [option for name in _NOT_AT_RUN_TIME for option in ("--prune", name)]
     )
     if lambda_platform == "this-machine":
-        target = ["--python", sys.executable]
+        target = ["--python", sys.executable]  # the same version as the emulator's own interpreter
     else:
         target = ["--python-platform", _WHEELS_FOR[lambda_platform], "--python-version", PYTHON_VERSION]
-    key = hashlib.sha256("\n".join([requirements, *target]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join([requirements, sys.version, *target]).encode()).hexdigest()[:16]
     folder = build_folder / f"dependencies-{key}"
     if folder.exists():
         return folder
     unfinished = build_folder / f"unfinished-{key}-{os.getpid()}"
     unfinished.mkdir(parents=True)
     try:
-        listed = unfinished.with_suffix(".txt")
-        listed.write_text(requirements)
         options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy", *target]
-        _uv(["pip", "install", *options, "--target", str(unfinished), "--requirements", str(listed)])
-        listed.unlink()
+        _uv(["pip", "install", *options, "--target", str(unfinished), "--requirements", "-"], stdin=requirements)
+        if lambda_platform == "this-machine":
+            compileall.compile_dir(
+                unfinished, quiet=2, stripdir=str(unfinished), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+            )
         if not folder.exists():  # another build may have been quicker
             unfinished.rename(folder)
     finally:
@@ -96,15 +99,14 @@ def _dependencies(lambda_platform: str, build_folder: Path) -> Path:
     return folder
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What belongs in the bundle, by its name below `folder`."""
+def _files(folder: Path, *, leave_out: str) -> Iterator[tuple[str, Path]]:
+    """What belongs in the bundle, by its name below `folder`; `leave_out` names folders that do not."""
     for path in folder.rglob("*"):
         name = PurePosixPath(path.relative_to(folder)).as_posix()
         if (
             path.is_file()
             and path.name not in _LEFT_OUT_FILES
-            and path.suffix != ".pyc"
-            and _LEFT_OUT_FOLDERS.isdisjoint(path.relative_to(folder).parts)
+            and leave_out not in path.relative_to(folder).parts
             and not name.startswith(_LEFT_OUT_TREES)
         ):
             yield name, path
@@ -129,8 +131,9 @@ def _write(target: Path, files: dict[str, Path]) -> None:
     unfinished.rename(target)
 
 
-def _uv(arguments: list[str]) -> str:
-    done = subprocess.run([uv(), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - uv is ours
+def _uv(arguments: list[str], *, stdin: str = "") -> str:
+    command = [uv(), *arguments]
+    done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, check=False)  # noqa: S603 - uv is ours
     if done.returncode:
         raise BundleError(f"uv {arguments[0]} failed, so there is no Lambda bundle:\n{done.stderr.strip()}")
     return done.stdout

@@ -39,7 +39,7 @@ def run(state_folder: Path, *, dicom_port: int | None) -> int:
     console = Console(stderr=True, highlight=False)
 
     def say(text: str) -> None:
-        console.print(text, markup=False)
+        console.print(text, markup=False, soft_wrap=True)
 
     try:
         with _stopped_by_signals(), StateFolder.owned(state_folder) as state:
@@ -90,6 +90,9 @@ def _introduce(endpoints: dict[str, Any], state_folder: Path, console: Console) 
     table.add_row("MySQL", f"{mysql['host']}:{mysql['port']}", f"database {mysql['database']}")
     console.print(table)
     option = "" if os.fspath(state_folder) == ".ahi-ingest" else f" --state {state_folder}"
-    console.print(f"All of it, with passwords: {state_folder}/endpoints.json", markup=False)
-    console.print(f"Now, in another terminal:  ahi-ingest send FOLDER{option}  and  ahi-ingest list{option}", markup=False)
-    console.print("Ctrl-C ends it; everything is kept for the next time.", markup=False)
+    for line in (
+        f"All of it, with passwords: {state_folder}/endpoints.json",
+        f"Now, in another terminal:  ahi-ingest send FOLDER{option}  and  ahi-ingest list{option}",
+        "Ctrl-C ends it; everything is kept for the next time.",
+    ):
+        console.print(line, markup=False, soft_wrap=True)

@@ -48,7 +48,14 @@ def test_its_packages_are_those_of_the_functions(names: set[str]) -> None:
 
 
 def test_no_bytecode_and_no_test_images_are_in_it(names: set[str]) -> None:
-    assert not [name for name in names if name.endswith((".pyc", ".dcm")) or "__pycache__" in name or "/test_files/" in name]
+    assert not [name for name in names if name.endswith(".pyc") or "/test_files/" in name or "/charset_files/" in name]
+
+
+def test_the_bundle_of_this_machine_has_its_dependencies_compiled() -> None:
+    with zipfile.ZipFile(build("this-machine").path) as archive:
+        compiled = {name.split("/")[0] for name in archive.namelist() if name.endswith(".pyc")}
+    assert {"aws_lambda_powertools", "pydicom", "pymysql"} <= compiled
+    assert not compiled & {"contract", "lambdas", "workflows"}
 
 
 def test_it_is_small(bundle: Bundle) -> None:
