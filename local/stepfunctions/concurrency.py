@@ -33,19 +33,24 @@ async def within(clock: Clock, seconds: int | None, work: Awaitable[T]) -> T:
 async def side_by_side(count: int, limit: int, run: Callable[[int], Awaitable[None]]) -> None:
     """Runs 0..count-1, begun in order, at most `limit` at once. Raises the first failure; the others are cancelled then."""
     indices = iter(range(count))
+    failures: list[Exception] = []
 
     async def worker() -> None:
         for index in indices:
-            await run(index)
+            try:
+                await run(index)
+            except Exception as error:
+                failures.append(error)
+                raise
 
     workers = [asyncio.ensure_future(worker()) for _ in range(min(limit, count))]
     for each in workers:
         each.add_done_callback(_hear)
     try:
         if workers:
-            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for finished in done:
-                finished.result()
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        if failures:
+            raise failures[0]
     finally:
         for each in workers:
             each.cancel()

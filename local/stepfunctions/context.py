@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from local.stepfunctions import expressions
 from local.stepfunctions.definition import ABSENT
-from local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, StateError
+from local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, QUERY_EVALUATION_ERROR, StateError
+from local.stepfunctions.expressions import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from local.stepfunctions.clock import Clock
-    from local.stepfunctions.definition import Fail, State, Wait
+    from local.stepfunctions.definition import Fail, Map, State, Wait
     from local.stepfunctions.expressions import Json
     from local.stepfunctions.flow import Flow, Visit
 
@@ -46,31 +47,59 @@ class Evaluator:
         if template is ABSENT:
             return default
         names = bindings(self._facts, flow, visit, **more)
-        return expressions.evaluate(template, names, field=field, now=self._clock.now())
+        try:
+            return expressions.evaluate(template, names, field=field, now=self._clock.now())
+        except QueryError as error:
+            raise _query_error(visit, error) from error
 
     def number(self, template: Json, field: str, flow: Flow, visit: Visit, *, minimum: int) -> int:
         value = self.value(template, field, flow, visit)
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise expressions.query_error(field, f"{field} must be an integer of at least {minimum}.")
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _query_error(visit, expressions.unexpected(str(template), field, "integer", value))
+        if value < minimum:
+            raise _query_error(visit, QueryError(field, f"The field '{field}' must be at least {minimum}, but was {value}."))
         return value
+
+    def boolean(self, template: Json, field: str, flow: Flow, visit: Visit) -> bool:
+        value = self.value(template, field, flow, visit)
+        if not isinstance(value, bool):
+            raise _query_error(visit, expressions.unexpected(str(template), field, "boolean", value))
+        return value
+
+    def items(self, state: Map, flow: Flow, visit: Visit) -> list[Json]:
+        items = self.value(state.items, "Items", flow, visit, default=visit.input)
+        if isinstance(items, list):
+            return items
+        if state.items is ABSENT:
+            raise _query_error(visit, QueryError(None, f"Map state input must be an array but was: {json_text(items)}"))
+        raise _query_error(visit, expressions.unexpected(str(state.items), "Items", "array", items))
 
     def end_of_wait(self, state: Wait, flow: Flow, visit: Visit) -> float:
         if state.timestamp is ABSENT:
             return visit.entered_at + self.number(state.seconds, "Seconds", flow, visit, minimum=0)
         value = self.value(state.timestamp, "Timestamp", flow, visit)
-        try:
-            return timestamp_seconds(value)
-        except ValueError as error:
-            raise expressions.query_error("Timestamp", str(error)) from error
+        seconds = timestamp_seconds(value)
+        if seconds is None:
+            reason = "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string"
+            raise _query_error(visit, QueryError("Timestamp", f"{reason}: {value}"))
+        return seconds
 
     def failure(self, state: Fail, flow: Flow, visit: Visit) -> StateError:
+        """What a Fail state fails with."""
         return StateError(self._text(state.error, "Error", flow, visit), self._text(state.cause, "Cause", flow, visit))
 
     def _text(self, template: Json, field: str, flow: Flow, visit: Visit) -> str | None:
         value = self.value(template, field, flow, visit)
         if value is not None and not isinstance(value, str):
-            raise expressions.query_error(field, f"{field} must be a string.")
+            raise _query_error(visit, expressions.unexpected(str(template), field, "string", value))
         return value
+
+
+def _query_error(visit: Visit, error: QueryError) -> StateError:
+    """States.QueryEvaluationError, told in the history by EvaluationFailed. The texts are AWS's."""
+    cause = f"An error occurred while executing the state '{visit.state}' (entered at the event id #{visit.entered_id})."
+    details = {"state": visit.state} | ({} if error.field is None else {"location": error.field})
+    return StateError(QUERY_EVALUATION_ERROR, f"{cause} {error.reason}", event="EvaluationFailed", details=details)
 
 
 def bindings(facts: Facts, flow: Flow, visit: Visit, *, map_item: Json = None, **more: Json) -> dict[str, Json]:
@@ -108,13 +137,13 @@ def json_text(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def data_text(value: Json) -> str:
-    """The data as JSON. Raises StateError States.DataLimitExceeded, which nothing can catch."""
+def data_text(value: Json, of: str) -> str:
+    """The data of a state or task as JSON. Raises StateError States.DataLimitExceeded."""
     text = json_text(value)
     if len(text) * 4 > MAX_DATA_BYTES and len(text.encode()) > MAX_DATA_BYTES:
         raise StateError(
             DATA_LIMIT_EXCEEDED,
-            f"The state returned data with a size exceeding the maximum number of bytes ({MAX_DATA_BYTES}).",
+            f"The state/task '{of}' returned a result with a size exceeding the maximum number of bytes service limit.",
         )
     return text
 
@@ -124,11 +153,10 @@ def timestamp_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def timestamp_seconds(text: Any) -> float:
-    """Raises ValueError unless the text is an RFC 3339 timestamp with a zone."""
-    if not isinstance(text, str) or "T" not in text:
-        raise ValueError("Timestamp must be an RFC 3339 timestamp.")
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("Timestamp must have a time zone.")
-    return moment.timestamp()
+def timestamp_seconds(text: Json) -> float | None:
+    """Of an RFC 3339 timestamp with a zone; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text) if "T" in text else None
+    except (TypeError, ValueError):
+        return None
+    return None if moment is None or moment.tzinfo is None else moment.timestamp()

@@ -52,7 +52,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class State:
-    """What every state has. `next` is None where the flow ends after it."""
+    """What every state has. `next` is None where the flow ends after it; a Choice's is its Default."""
 
     type: ClassVar[str]
 
@@ -94,7 +94,6 @@ class Wait(State):
 class Choice(State):
     type = "Choice"
     choices: tuple[Rule, ...]
-    default: str | None
 
 
 @dataclass(frozen=True)

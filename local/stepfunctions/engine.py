@@ -1,7 +1,8 @@
 """The engine: state machines and executions over the event log, in a thread with an event loop of its own.
 
 Public methods are safe to call from any thread; each is one turn of the loop, whose events are committed before it
-returns. What AWS's API says about parameters and answers stands in `operations.py`; here it is Python.
+returns. What they return is a snapshot: it does not change when the execution goes on. What AWS's API says about
+parameters and answers stands in `operations.py`; here it is Python.
 """
 
 from __future__ import annotations
@@ -109,25 +110,25 @@ class Engine:
 
     def start_execution(self, machine_arn: str, *, name: str | None = None, input_text: str = "{}") -> Execution:
         """Idempotent by name and input while the execution runs. Raises ApiError."""
-        return self._turn(lambda: self._runner.start(machine_arn, name, input_text))
+        return self._turn(lambda: self._runner.start(machine_arn, name, input_text).snapshot())
 
     def stop_execution(self, arn: str, *, error: str | None = None, cause: str | None = None) -> Execution:
         """Does nothing to an execution that has ended. Raises ApiError."""
-        return self._turn(lambda: self._runner.stop(arn, error, cause))
+        return self._turn(lambda: self._runner.stop(arn, error, cause).snapshot())
 
     def execution(self, arn: str) -> Execution:
         """Raises ApiError."""
-        return self._turn(lambda: self._runner.get(arn))
+        return self._turn(lambda: self._runner.get(arn).snapshot())
 
     def executions(self, machine_arn: str) -> list[Execution]:
         """Newest first. Raises ApiError."""
-        return self._turn(lambda: self._runner.of_machine(machine_arn))
+        return self._turn(lambda: [each.snapshot() for each in self._runner.of_machine(machine_arn)])
 
     def first_and_last_event(self, arn: str) -> tuple[Execution, Event, Event]:
         """The execution with the events that hold its input, and its output or error. Raises ApiError."""
 
         def read() -> tuple[Execution, Event, Event]:
-            execution = self._runner.get(arn)
+            execution = self._runner.get(arn).snapshot()
             return execution, *self._log.first_and_last(arn)
 
         return self._turn(read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from local.stepfunctions.context import Facts, timestamp_text
@@ -47,6 +47,9 @@ class Execution:
     status: Status = "RUNNING"
     stopped_at: float | None = None
     live: Live | None = None
+
+    def snapshot(self) -> Execution:
+        return replace(self, live=None)
 
     def facts(self, definition: Definition, input_: Json) -> Facts:
         return Facts(

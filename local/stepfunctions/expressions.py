@@ -1,6 +1,6 @@
 """JSONata as Step Functions has it: whole-string templates `{% ... %}`, AWS's own functions, and no `$eval`.
 
-- An expression that returns nothing (undefined), a function, or NaN fails with States.QueryEvaluationError.
+- An expression that returns nothing (undefined), a function, or NaN is a QueryError: States.QueryEvaluationError.
 - A sequence of one element is that element, as JSONata says and AWS does.
 - `$now()` and `$millis()` tell the engine's clock.
 
@@ -16,6 +16,7 @@ import json
 import math
 import random
 import re
+import time
 import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,15 +26,25 @@ from jsonata.jexception import JException
 from jsonata.jsonata import Jsonata
 from jsonata.utils import Utils
 
-from local.stepfunctions.errors import QUERY_EVALUATION_ERROR, StateError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 Json = Any  # what json.loads returns
 
+EVALUATION_SECONDS = 5.0  # of one expression; AWS has a limit too, and does not say which
+
 _HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
+_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 _EVAL = re.compile(r"\$eval\s*\(")
+
+
+class QueryError(Exception):
+    """A field has no value. `reason` is told to whoever reads the history."""
+
+    def __init__(self, field: str | None, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
 
 
 def is_expression(text: str) -> bool:
@@ -70,7 +81,7 @@ def strings(template: Json, location: str) -> Iterator[tuple[str, str]]:
 
 
 def evaluate(template: Json, bindings: Mapping[str, Json], *, field: str, now: float) -> Json:
-    """The template with each `{% ... %}` replaced by its value. Raises StateError, whose details say in which field."""
+    """The template with each `{% ... %}` replaced by its value. Raises QueryError."""
     if isinstance(template, str):
         return _value(template, bindings, field, now) if is_expression(template) else template
     if isinstance(template, dict):
@@ -80,11 +91,6 @@ def evaluate(template: Json, bindings: Mapping[str, Json], *, field: str, now: f
     return template
 
 
-def query_error(field: str, reason: str) -> StateError:
-    """States.QueryEvaluationError, told in the history by EvaluationFailed."""
-    return StateError(QUERY_EVALUATION_ERROR, reason, event="EvaluationFailed", details={"location": field})
-
-
 def _value(template: str, bindings: Mapping[str, Json], field: str, now: float) -> Json:
     source = _source(template)
     expression = _compile(source)
@@ -92,19 +98,30 @@ def _value(template: str, bindings: Mapping[str, Json], field: str, now: float) 
     for name, value in bindings.items():
         frame.bind(name, Utils.NULL_VALUE if value is None else value)
     _bind_clock(frame, now)
+    frame.bind("__evaluate_entry", _deadline())
     subject = f"The JSONata expression '{source}' specified for the field '{field}'"
     try:
         result = expression.evaluate(None, frame)
     except JException as error:
-        raise query_error(field, f"{subject} threw an error during evaluation. {error.error}: {error}") from error
+        raise QueryError(field, f"{subject} threw an error during evaluation. {error.error}: {error}") from error
     except Exception as error:  # the library lets Python's own errors out (division by zero, bad types)
-        raise query_error(field, f"{subject} threw an error during evaluation. {type(error).__name__}: {error}") from error
+        raise QueryError(field, f"{subject} threw an error during evaluation. {type(error).__name__}: {error}") from error
     if result is None:
-        raise query_error(field, f"{subject} returned nothing (undefined).")
+        raise QueryError(field, f"{subject} returned nothing (undefined).")
     try:
         return _plain(result)
     except ValueError as error:
-        raise query_error(field, f"{subject} returned an unsupported result type: {error}.") from error
+        raise QueryError(field, f"{subject} returned an unsupported result type.") from error
+
+
+def unexpected(template: str, field: str, expected: str, value: Json) -> QueryError:
+    """The expression has a value of another type than the field takes (array, integer, boolean, string)."""
+    was = "null" if value is None else _TYPES[type(value)]
+    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    subject = f"The JSONata expression '{_source(template)}' specified for the field '{field}'"
+    return QueryError(
+        field, f"{subject} returned an unexpected result type. Expected '{expected}', but was '{was}' for value: {shown}"
+    )
 
 
 def _source(template: str) -> str:
@@ -120,6 +137,17 @@ def _compile(source: str) -> Jsonata:
         expression.environment.bind(name, Jsonata.JLambda(function))
     expression.environment.bind("eval", None)
     return expression
+
+
+def _deadline() -> Callable[..., None]:
+    """Called by the library at each step: an expression that does not end must not hold up every other execution."""
+    end = time.monotonic() + EVALUATION_SECONDS
+
+    def check(*_: Any) -> None:
+        if time.monotonic() > end:
+            raise TimeoutError(f"it took longer than {EVALUATION_SECONDS:g} s")
+
+    return check
 
 
 def _bind_clock(frame: Jsonata.Frame, now: float) -> None:
@@ -140,13 +168,13 @@ def _plain(value: Any) -> Json:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("a number that is not finite")
+            raise ValueError(value)
         return int(value) if value.is_integer() and abs(value) < 1e21 else value
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
         return [_plain(item) for item in value]
-    raise ValueError("a function")
+    raise ValueError(type(value))
 
 
 def _partition(array: list[Json] | None = None, size: float | None = None) -> list[list[Json]] | None:

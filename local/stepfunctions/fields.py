@@ -34,6 +34,9 @@ class Checks:
     def problem(self, text: str, path: str) -> None:
         self.problems.append(f"SCHEMA_VALIDATION_FAILED: {text} at {path}")
 
+    def required(self, field: str, path: str, kind: str = "") -> None:
+        self.problem(f"These fields are required: [{field}]" + (f", {kind}" if kind else ""), path or "/")
+
     def target(self, text: str, path: str) -> None:
         self.problems.append(f"MISSING_TRANSITION_TARGET: {text} at {path}")
 
@@ -52,7 +55,7 @@ class Checks:
         value = body.get(field)
         if value is None and field not in body:
             if required:
-                self.problem(f"the field '{field}' is required", path)
+                self.required(field, path)
             return None
         if not isinstance(value, str) or not value:
             self.problem(f"{field} must be a text", f"{path}/{field}")
@@ -71,7 +74,7 @@ class Checks:
     def object(self, body: Object, field: str, path: str) -> Object:
         value = body.get(field)
         if not isinstance(value, dict):
-            self.problem(f"the field '{field}' is required, and is an object", f"{path}/{field}")
+            self.required(field, path, "an object")
             return {}
         return value
 
@@ -114,7 +117,7 @@ class Checks:
     def condition(self, body: Object, path: str) -> Json:
         value = self.template(body, "Condition", path)
         if not isinstance(value, bool) and not is_template(value):
-            self.problem("the field 'Condition' is required, and is a JSONata expression or a boolean", f"{path}/Condition")
+            self.required("Condition", path, "a JSONata expression or a boolean")
         return value
 
     def assign(self, body: Object, path: str) -> Json:

@@ -5,6 +5,11 @@ the index below the flow that holds the Map or Parallel state). A flow stands in
 
 Invariant: a flow changes by `apply` alone, running or recovering. So what the interpreter knows after an event is what
 it would know after a crash at that point, and RedriveExecution can be one more event to apply.
+
+Beside AWS's events there are notes, which the history does not show: WaitUntil (a Wait's end), RetryDue (which retrier,
+and when), FlowFailed (nothing retried or caught it).
+
+`last_id` is the previousEventId of a flow's next event. Its rules are AWS's, as recorded there (README.md).
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 
     from local.stepfunctions.expressions import Json
     from local.stepfunctions.log import Event
+
+_ASIDE = ("MapIterationFailed", "MapIterationAborted", "MapStateSucceeded", "ParallelStateSucceeded")  # nothing follows them
 
 
 @dataclass(slots=True)
@@ -39,12 +46,16 @@ class Visit:
     state: str
     input: Json
     entered_at: float
+    entered_id: int
+    entered_after: int
     until: float | None = None  # a Wait's end
     retries: Counter[int] = field(default_factory=Counter)  # by the retrier's index
     retry_at: float | None = None
     attempt: Attempt | None = None
     inputs: list[Json] | None = None  # of a Map's items or a Parallel's branches, once started
     flows: dict[int, Flow] = field(default_factory=dict)
+    follow_id: int = 0  # what the next MapIterationStarted follows
+    failed: int | None = None  # the index of the flow that failed first
 
 
 @dataclass(slots=True)
@@ -61,8 +72,8 @@ class Flow:
     visit: Visit | None = None
     last_id: int = 0
     ended: bool = False
-    aborted: bool = False  # set by the interpreter: nothing more is recorded here
     failure: StateError | None = None
+    aborted: bool = False  # set by the interpreter: nothing more is recorded here
 
     def scope(self) -> dict[str, Json]:
         """The variables that its states can read: its own over the outer flows'."""
@@ -83,58 +94,70 @@ class Flow:
             yield from child.all()
 
     def apply(self, event: Event) -> None:
-        """The event happened in this flow."""
+        """The event, or note, happened in this flow."""
+        if event.id and event.type not in _ASIDE and not event.type.endswith("StateAborted"):
+            self.last_id = event.id
         details, memo = event.details, event.memo
-        if event.type == "MapIterationStarted":
-            self._start_child(details["index"], memo["input"], event.id, item=memo["item"], is_iteration=True)
-            return  # iterations start side by side: none of them follows another
-        self.last_id = event.id
         if event.type == "ExecutionStarted":
             self.input = json.loads(details["input"])
-            self.last_id = 0  # the first state has no predecessor in AWS's histories
+            self.last_id = 0  # the first state follows nothing
         elif event.type.endswith("StateEntered"):
-            self.visit = Visit(details["name"], json.loads(details["input"]), event.at, until=memo.get("until"))
+            self.visit = Visit(details["name"], json.loads(details["input"]), event.at, event.id, event.previous_id)
         elif event.type.endswith("StateExited"):
             self.variables.update({name: json.loads(value) for name, value in details.get("assignedVariables", {}).items()})
             self.input = json.loads(details["output"])
             self.next = memo["next"]
             self.ended = self.next is None
             self.visit = None
+            if self.ended:
+                self._lead_parent(event.id, follow=True)
+        elif event.type == "MapIterationSucceeded":
+            self._lead_parent(event.id)
+        elif event.type == "FlowFailed":
+            self.failure = StateError(memo.get("error"), memo.get("cause"))
+            self._lead_parent(self.last_id, failed=True)
         elif self.visit is not None:
             self._apply_to_visit(self.visit, event)
-        if "failure" in memo:
-            self.failure = StateError(memo["failure"].get("error"), memo["failure"].get("cause"))
-        if self.parent is not None and (self.ended or self.failure is not None):
-            self.parent.last_id = event.id
 
     def _apply_to_visit(self, visit: Visit, event: Event) -> None:
         details, memo = event.details, event.memo
-        if event.type == "TaskScheduled":
-            visit.retry_at = None
-            visit.attempt = Attempt(json.loads(details["parameters"]), details.get("timeoutInSeconds"))
-        elif event.type == "TaskSubmitted" and visit.attempt is not None:
-            visit.attempt.child_arn = memo["child"]
-        elif event.type in ("MapStateStarted", "ParallelStateStarted"):
-            visit.retry_at = None
-            visit.inputs = memo["inputs"]
-            if event.type == "ParallelStateStarted":
-                for index, value in enumerate(memo["inputs"]):
-                    self._start_child(index, value, event.id)
-        elif "retrier" in memo:
-            visit.retries[memo["retrier"]] += 1
-            visit.retry_at = memo["retry_at"]
-            visit.attempt = visit.inputs = None
-            visit.flows.clear()
+        match event.type:
+            case "TaskScheduled":
+                visit.retry_at = None
+                visit.attempt = Attempt(json.loads(details["parameters"]), details.get("timeoutInSeconds"))
+            case "TaskSubmitted" if visit.attempt is not None:
+                visit.attempt.child_arn = memo["child"]
+            case "MapStateStarted" | "ParallelStateStarted":
+                visit.retry_at = None
+                visit.inputs = memo["inputs"]
+                visit.follow_id = event.id
+                if event.type == "ParallelStateStarted":
+                    for index, value in enumerate(memo["inputs"]):
+                        self._start_child(visit, index, value, event.id)
+            case "MapIterationStarted":
+                self.last_id = visit.follow_id
+                child = self._start_child(visit, details["index"], memo["input"], event.id)
+                child.item, child.is_iteration = memo["item"], True
+            case "WaitUntil":
+                visit.until = memo["until"]
+            case "RetryDue":
+                visit.retries[memo["retrier"]] += 1
+                visit.retry_at = memo["at"]
+                visit.attempt = visit.inputs = visit.failed = None
+                visit.flows.clear()
 
-    def _start_child(self, index: int, value: Json, last_id: int, *, item: Json = None, is_iteration: bool = False) -> None:
-        if self.visit is None:
-            raise KeyError(f"{self.path}/{index}")
-        self.visit.flows[index] = Flow(
-            path=f"{self.path}/{index}" if self.path else str(index),
-            parent=self,
-            index=index,
-            item=item,
-            is_iteration=is_iteration,
-            input=value,
-            last_id=last_id,
-        )
+    def _start_child(self, visit: Visit, index: int, value: Json, last_id: int) -> Flow:
+        path = f"{self.path}/{index}" if self.path else str(index)
+        child = Flow(path=path, parent=self, index=index, input=value, last_id=last_id)
+        visit.flows[index] = child
+        return child
+
+    def _lead_parent(self, event_id: int, *, follow: bool = False, failed: bool = False) -> None:
+        """What happened here last is what the parent's next event follows; the first failure stays that."""
+        if self.parent is None or self.parent.visit is None or self.parent.visit.failed is not None:
+            return
+        self.parent.last_id = event_id
+        if follow:
+            self.parent.visit.follow_id = event_id
+        if failed:
+            self.parent.visit.failed = self.index

@@ -33,17 +33,19 @@ CREATE TABLE IF NOT EXISTS machine_event (
     role_arn TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS event (
+    sequence INTEGER PRIMARY KEY,   -- in the order of recording, over all executions
     execution_arn TEXT NOT NULL,
-    id INTEGER NOT NULL,
+    id INTEGER NOT NULL,            -- in the execution's history; 0 is a note, which the history does not show
     previous_id INTEGER NOT NULL,
     at REAL NOT NULL,
     type TEXT NOT NULL,
     path TEXT NOT NULL,
     details TEXT NOT NULL,
-    memo TEXT NOT NULL,
-    PRIMARY KEY (execution_arn, id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS life ON event (at, execution_arn, id) WHERE type IN (
+    memo TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS history ON event (execution_arn, id) WHERE id > 0;
+CREATE INDEX IF NOT EXISTS whole ON event (execution_arn, sequence);
+CREATE INDEX IF NOT EXISTS life ON event (sequence) WHERE type IN (
     'ExecutionStarted', 'ExecutionSucceeded', 'ExecutionFailed', 'ExecutionAborted', 'ExecutionTimedOut', 'ExecutionRedriven');
 CREATE TRIGGER IF NOT EXISTS machine_event_stays BEFORE UPDATE ON machine_event
     BEGIN SELECT raise(ABORT, 'the event log is append-only'); END;
@@ -118,7 +120,7 @@ class EventLog:
     def append(self, execution_arn: str, event: Event) -> None:
         self._begin()
         self._connection.execute(
-            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO event (execution_arn, id, previous_id, at, type, path, details, memo) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 execution_arn,
                 event.id,
@@ -145,10 +147,10 @@ class EventLog:
             yield MachineEvent(*row)
 
     def lives(self) -> Iterator[tuple[str, Event]]:
-        """The events that start and end executions, oldest first, with the execution's ARN."""
+        """The events that start and end executions, in order, with the execution's ARN."""
         rows = self._connection.execute(
             f"SELECT execution_arn, id, previous_id, at, type, path, details, memo FROM event WHERE {_LIFE}"  # noqa: S608
-            " ORDER BY at, execution_arn, id"
+            " ORDER BY sequence"
         )
         for execution_arn, *row in rows:
             yield execution_arn, _event(row)
@@ -160,8 +162,16 @@ class EventLog:
         order = "DESC" if reverse else "ASC"
         rows = self._connection.execute(
             "SELECT id, previous_id, at, type, path, details, memo FROM event"  # noqa: S608 - nothing from outside
-            f" WHERE execution_arn = ? AND id > ? AND id < ? ORDER BY id {order} LIMIT ?",
+            f" WHERE execution_arn = ? AND id > 0 AND id > ? AND id < ? ORDER BY id {order} LIMIT ?",
             (execution_arn, after, 2**62 if before is None else before, limit),
+        )
+        return [_event(row) for row in rows]
+
+    def everything(self, execution_arn: str) -> list[Event]:
+        """The execution's events and notes, in the order in which they were recorded."""
+        rows = self._connection.execute(
+            "SELECT id, previous_id, at, type, path, details, memo FROM event WHERE execution_arn = ? ORDER BY sequence",
+            (execution_arn,),
         )
         return [_event(row) for row in rows]
 

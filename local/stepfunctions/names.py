@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from local.aws import ACCOUNT, REGION
 from local.stepfunctions.errors import ApiError
@@ -32,6 +33,13 @@ def machine_arn(name: str) -> str:
 
 def execution_arn(machine: str, name: str) -> str:
     return f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{machine}:{name}"
+
+
+def service_text(service: str, error: ApiError) -> str:
+    """What an optimized integration says of a service's refusal."""
+    return (
+        f"{error.message} (Service: {service}; Status Code: 400; Error Code: {error.code}; Request ID: {uuid4()}; Proxy: null)"
+    )
 
 
 def status_detail(execution: Execution, first: Event, last: Event) -> dict[str, Any]:

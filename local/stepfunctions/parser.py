@@ -201,11 +201,11 @@ class _Parser(fields.Checks):
 
 
 def _targets(state: State) -> list[tuple[str, str]]:
-    targets = [("Next", state.next)] if state.next is not None else []
+    field = "Default" if isinstance(state, Choice) else "Next"
+    targets = [(field, state.next)] if state.next is not None else []
     targets += [(f"Catch[{index}]/Next", catcher.next) for index, catcher in enumerate(state.catch)]
     if isinstance(state, Choice):
         targets += [(f"Choices[{index}]/Next", rule.next) for index, rule in enumerate(state.choices)]
-        targets += [("Default", state.default)] if state.default is not None else []
     return targets
 
 
@@ -248,7 +248,8 @@ def _choice(parser: _Parser, body: Object, path: str, common: dict[str, Any]) ->
                 assign=parser.assign(raw, where),
             )
         )
-    return Choice(**common, choices=tuple(rules), default=parser.text(body, "Default", path))
+    default = parser.text(body, "Default", path)
+    return Choice(**{**common, "next": default}, choices=tuple(rules))
 
 
 def _task(parser: _Parser, body: Object, path: str, common: dict[str, Any]) -> State:
@@ -274,8 +275,8 @@ def _map(parser: _Parser, body: Object, path: str, common: dict[str, Any]) -> St
     if config != {"Mode": "INLINE"}:
         parser.problem('only {"Mode": "INLINE"} is supported', f"{where}/ProcessorConfig")
     items = parser.template(body, "Items", path)
-    if items is not ABSENT and not isinstance(items, list | dict) and not fields.is_template(items):
-        parser.problem("Items must be an array, an object or a JSONata expression", f"{path}/Items")
+    if items is not ABSENT and not isinstance(items, list) and not fields.is_template(items):
+        parser.problem("Items must be an array or a JSONata expression", f"{path}/Items")
     return Map(
         **common,
         processor=parser.scope(raw, where, {"ProcessorConfig", "Comment"}),

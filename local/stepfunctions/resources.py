@@ -63,7 +63,7 @@ def argument_problems(called: Resource, arguments: Json) -> Iterator[tuple[str, 
     else:
         required, optional = _members(called.action)
     for name in sorted(required - arguments.keys()):
-        yield f"the field '{name}' is required", ""
+        yield f"These fields are required: [{name}]", ""
     for name in arguments:
         if name not in required | optional:
             yield f"the field '{name}' is not supported by {called.service}:{called.action}", f"/{name}"

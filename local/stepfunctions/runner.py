@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Invoker = Callable[[str, Json], Json | Awaitable[Json]]
 
 MAX_EVENTS = 25_000
-MAX_INVOCATIONS_AT_ONCE = 200
+MAX_INVOCATIONS_AT_ONCE = 50  # as many as the SDK's clients keep connections; further ones wait
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,8 @@ class Runner:
     def of_machine(self, machine_arn: str) -> list[Execution]:
         """Newest first. Raises ApiError."""
         self._machines.get(machine_arn)
-        return [each for each in reversed(self._executions.values()) if each.machine_arn == machine_arn]
+        found = [each for each in self._executions.values() if each.machine_arn == machine_arn]
+        return sorted(found, key=lambda each: each.number, reverse=True)
 
     async def ended(self, arn: str) -> None:
         live = self.get(arn).live
@@ -85,7 +86,7 @@ class Runner:
         arn = names.execution_arn(machine.name, name)
         try:
             input_ = json.loads(input_text)
-            data_text(input_)
+            data_text(input_, "input")
         except (ValueError, StateError) as error:
             raise ApiError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from error
         known = self._executions.get(arn)
@@ -98,8 +99,8 @@ class Runner:
         self._executions[arn] = execution
         live = self._make_live(execution, input_)
         details = {"input": input_text, "roleArn": machine.role_arn}
-        memo = {"name": name, "machine": machine_arn, "revision": machine.revision, "parent": parent}
-        self.record(execution, live.flow, "ExecutionStarted", details, memo)
+        memo = {"name": name, "number": number, "machine": machine_arn, "revision": machine.revision, "parent": parent}
+        self.record(execution, live.flow, "ExecutionStarted", details, memo=memo)
         self._tell(execution)
         self._run(execution, live)
         return execution
@@ -107,7 +108,7 @@ class Runner:
     def stop(self, arn: str, error: str | None, cause: str | None) -> Execution:
         """Raises ApiError."""
         execution = self.get(arn)
-        self._end(execution, "ExecutionAborted", StateError(error, cause).texts(), abort=True)
+        self._end(execution, "ExecutionAborted", StateError(error, cause).texts())
         return execution
 
     def record(
@@ -115,19 +116,35 @@ class Runner:
         execution: Execution,
         flow: Flow,
         type: str,  # noqa: A002
-        details: dict[str, Any],
-        memo: dict[str, Any],
+        details: dict[str, Any] | None = None,
+        *,
+        memo: dict[str, Any] | None = None,
+        previous_id: int | None = None,
     ) -> Event:
         """Raises CancelledError in what still tries to act after its end."""
-        live = execution.live
-        if live is None or flow.aborted:
-            raise asyncio.CancelledError
-        if live.last_id >= MAX_EVENTS - 1 and type not in ENDS and not type.endswith("Aborted"):
+        live = self._live(execution, flow)
+        if live.last_id >= MAX_EVENTS - 1 and type not in ENDS:
             cause = f"The execution reached the maximum number of history events ({MAX_EVENTS})."
-            self._end(execution, "ExecutionFailed", {"error": RUNTIME, "cause": cause}, abort=True)
+            self._end(execution, "ExecutionFailed", {"error": RUNTIME, "cause": cause})
             raise asyncio.CancelledError
         live.last_id += 1
-        event = Event(live.last_id, flow.last_id, self._now(), type, flow.path, details, memo)
+        previous_id = flow.last_id if previous_id is None else previous_id
+        return self._append(
+            execution, flow, Event(live.last_id, previous_id, self._now(), type, flow.path, details or {}, memo or {})
+        )
+
+    def note(self, execution: Execution, flow: Flow, type: str, memo: dict[str, Any]) -> None:  # noqa: A002
+        """Raises CancelledError in what still tries to act after its end."""
+        self._live(execution, flow)
+        self._append(execution, flow, Event(0, 0, self._now(), type, flow.path, {}, memo))
+
+    @staticmethod
+    def _live(execution: Execution, flow: Flow) -> Live:
+        if execution.live is None or flow.aborted:
+            raise asyncio.CancelledError
+        return execution.live
+
+    def _append(self, execution: Execution, flow: Flow, event: Event) -> Event:
         self.log.append(execution.arn, event)
         self._loop.call_soon(self.log.commit)
         flow.apply(event)
@@ -145,8 +162,8 @@ class Runner:
         """Rebuilds every execution from the log, and goes on with those that ran."""
         for arn, event in self.log.lives():
             if event.type == "ExecutionStarted":
-                memo, role, number = event.memo, event.details["roleArn"], len(self._executions) + 1
-                execution = Execution(arn, memo["name"], memo["machine"], memo["revision"], number, event.at, role)
+                memo, role = event.memo, event.details["roleArn"]
+                execution = Execution(arn, memo["name"], memo["machine"], memo["revision"], memo["number"], event.at, role)
                 self._executions[arn] = execution
             else:
                 self._executions[arn].status = ENDS[event.type]
@@ -157,11 +174,11 @@ class Runner:
             self._run(execution, live)
 
     def _rebuild(self, execution: Execution) -> Live:
-        events = self.log.events(execution.arn)
+        events = self.log.everything(execution.arn)
         live = self._make_live(execution, json.loads(events[0].details["input"]))
         for event in events:
             live.flow.find(event.path).apply(event)
-        live.last_id = events[-1].id
+            live.last_id = max(live.last_id, event.id)
         return live
 
     def _make_live(self, execution: Execution, input_: Json) -> Live:
@@ -185,24 +202,26 @@ class Runner:
         except Exception as error:  # a fault of the engine, or of a test's invoker
             log.exception("The engine failed on %s", execution.arn)
             cause = f"{type(error).__name__} in the engine: see its log"
-            self._end(execution, "ExecutionFailed", {"error": RUNTIME, "cause": cause}, abort=True)
+            self._end(execution, "ExecutionFailed", {"error": RUNTIME, "cause": cause})
 
     async def _time_out(self, execution: Execution, end: float) -> None:
         await self.clock.sleep_until(end)
-        self._end(execution, "ExecutionTimedOut", {"error": TIMEOUT}, abort=True)
+        self._end(execution, "ExecutionTimedOut", {"error": TIMEOUT})
 
-    def _end(self, execution: Execution, type_: str, details: dict[str, Any], *, abort: bool = False) -> None:
-        """The execution ends, with whatever still runs in it: in one transaction."""
+    def _end(self, execution: Execution, type_: str, details: dict[str, Any]) -> None:
+        """The execution ends, with the children that it started: in one transaction."""
         live = execution.live
         if live is None:
             return
-        if abort:
-            live.interpreter.abort(live.flow)
-            live.flow.aborted = False
-        event = self.record(execution, live.flow, type_, details, {})
+        previous_id = 0 if type_ in ("ExecutionAborted", "ExecutionTimedOut") else None
+        event = self.record(execution, live.flow, type_, details, previous_id=previous_id)
         execution.live = None
         execution.status, execution.stopped_at = ENDS[type_], event.at
         self._tell(execution)
+        for flow in live.flow.all():
+            attempt = flow.visit.attempt if flow.visit else None
+            if attempt is not None and attempt.child_arn is not None:
+                self.stop(attempt.child_arn, None, None)
         current = asyncio.current_task()
         for task in live.tasks:
             if task is not current:
@@ -237,8 +256,19 @@ class _Host:
         self._runner = runner
         self._execution = execution
 
-    def record(self, flow: Flow, type: str, details: dict[str, Any], memo: dict[str, Any]) -> None:  # noqa: A002
-        self._runner.record(self._execution, flow, type, details, memo)
+    def record(
+        self,
+        flow: Flow,
+        type: str,  # noqa: A002
+        details: dict[str, Any] | None = None,
+        *,
+        memo: dict[str, Any] | None = None,
+        previous_id: int | None = None,
+    ) -> None:
+        self._runner.record(self._execution, flow, type, details, memo=memo, previous_id=previous_id)
+
+    def note(self, flow: Flow, type: str, memo: dict[str, Any]) -> None:  # noqa: A002
+        self._runner.note(self._execution, flow, type, memo)
 
     async def invoke(self, resource: str, arguments: Json) -> Json:
         return await self._runner.invoke(resource, arguments)
@@ -251,7 +281,7 @@ class _Host:
             input_text = json_text(arguments.get("Input", {}))
             child = self._runner.start(arguments["StateMachineArn"], name, input_text, parent=self._execution.arn)
         except ApiError as error:
-            raise TaskError(f"StepFunctions.{error.code}Exception", error.message) from error
+            raise TaskError(f"StepFunctions.{error.code}Exception", names.service_text("AWSStepFunctions", error)) from error
         return child.arn, {"ExecutionArn": child.arn, "StartDate": int(child.started_at * 1000)}
 
     async def child_result(self, arn: str) -> Json:

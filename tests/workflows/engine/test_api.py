@@ -203,6 +203,15 @@ def test_a_stopped_execution_says_why(client: SFNClient, clock: FakeClock) -> No
     assert client.stop_execution(executionArn=execution, error="again")["stopDate"] == stopped["stopDate"]
 
 
+def test_what_was_answered_does_not_change_when_the_execution_goes_on(engine: Engine, clock: FakeClock) -> None:
+    clock.stop()
+    execution = engine.start_execution(engine.create_state_machine("m", text(machine(wait("W", 10)))).arn)
+    before, _, last = engine.first_and_last_event(execution.arn)
+    clock.advance(10)
+    assert engine.execution(execution.arn).status == "SUCCEEDED"
+    assert (before.status, last.type) == ("RUNNING", "WaitStateEntered")
+
+
 def test_an_operation_that_nothing_of_ours_calls_is_refused_by_name(engine: Engine) -> None:
     server = Server(engine)
     client = Aws(server.endpoint_url).stepfunctions

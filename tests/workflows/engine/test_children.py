@@ -104,15 +104,15 @@ def test_stopping_the_parent_stops_the_child_and_nothing_answers_afterwards() ->
         clock.advance(1000)
         result = outcome(engine, execution.arn)
         assert (result.status, result.error, result.cause) == ("ABORTED", "Operator", "told to")
-        assert result.types()[-2:] == ["TaskStateAborted", "ExecutionAborted"]
+        assert result.types()[-2:] == ["TaskSubmitted", "ExecutionAborted"]
         assert outcome(engine, "arn:aws:states:us-east-1:000000000000:execution:child:c").status == "ABORTED"
     assert [(change.execution_arn.rpartition(":")[2], change.status) for change in changes] == [
         ("p", "RUNNING"),
         ("c", "RUNNING"),
-        ("c", "ABORTED"),
         ("p", "ABORTED"),
+        ("c", "ABORTED"),
     ]
-    assert changes[-1].detail == {
+    assert changes[-2].detail == {
         "executionArn": execution.arn,
         "stateMachineArn": parent.arn,
         "name": "p",

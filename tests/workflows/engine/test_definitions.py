@@ -80,7 +80,7 @@ REFUSED = {
     ),
     "choice without condition": (
         machine({"Name": "A", "Type": "Choice", "Choices": [{"Next": "B"}]}, pass_("B")),
-        "at /States/A/Choices[0]/Condition",
+        "These fields are required: [Condition], a JSONata expression or a boolean at /States/A/Choices[0]",
     ),
     "choice without choices": (machine({"Name": "A", "Type": "Choice", "Choices": []}), "at /States/A/Choices"),
     "wait without time": (one({"Name": "A", "Type": "Wait"}), "exactly one of Seconds and Timestamp"),
@@ -97,7 +97,7 @@ REFUSED = {
     ),
     "missing argument": (
         one(task("A", Arguments={"Payload": 1})),
-        "the field 'FunctionName' is required at /States/A/Arguments",
+        "These fields are required: [FunctionName] at /States/A/Arguments",
     ),
     "unknown argument": (
         one(task("A", Arguments={"FunctionName": "F", "InvocationType": "Event"})),

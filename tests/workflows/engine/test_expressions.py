@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from local.stepfunctions import StateError
-from local.stepfunctions.expressions import evaluate
+from local.stepfunctions import expressions
+from local.stepfunctions.expressions import QueryError, evaluate
 
 NOW = 1_795_000_000.25
 STATES = {"input": {"one": [1], "two": [1, 2], "none": [], "empty": None, "n": 4, "text": "a"}}
@@ -68,12 +68,17 @@ def test_a_sequence_of_one_element_becomes_the_element() -> None:
         ("($f := function($x) {$f($x + 1) + 1}; $f(1))", "threw an error"),
     ],
 )
-def test_what_has_no_value_is_a_query_evaluation_error(source: str, reason: str) -> None:
-    with pytest.raises(StateError) as failed:
+def test_what_has_no_value_is_an_error(source: str, reason: str) -> None:
+    with pytest.raises(QueryError) as failed:
         value(source)
-    assert failed.value.error == "States.QueryEvaluationError"
-    assert reason in str(failed.value.cause)
-    assert failed.value.details["location"] == "Output"
+    assert reason in failed.value.reason
+    assert failed.value.field == "Output"
+
+
+def test_an_expression_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "EVALUATION_SECONDS", 0.05)
+    with pytest.raises(QueryError, match="took longer"):
+        value("($f := function($x) {$f($x + 1)}; $f(1))")
 
 
 def test_templates_are_whole_strings_anywhere_in_json() -> None:
@@ -82,6 +87,6 @@ def test_templates_are_whole_strings_anywhere_in_json() -> None:
 
 
 def test_the_location_of_an_error_is_told() -> None:
-    with pytest.raises(StateError) as failed:
+    with pytest.raises(QueryError) as failed:
         evaluate({"Payload": {"x": ["{% $nope %}"]}}, {}, field="Arguments", now=NOW)
-    assert failed.value.details["location"] == "Arguments/Payload/x[0]"
+    assert failed.value.field == "Arguments/Payload/x[0]"

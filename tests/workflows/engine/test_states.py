@@ -99,9 +99,8 @@ def test_map_keeps_the_order_of_its_items_and_knows_their_index() -> None:
     assert outcome.of_type("MapIterationSucceeded") == [{"name": "M", "index": 0}, {"name": "M", "index": 1}]
 
 
-def test_map_over_nothing_and_over_an_object() -> None:
+def test_map_over_nothing_puts_out_nothing() -> None:
     assert run(machine(map_("M", [], pass_("P")))).output == []
-    assert run(machine(map_("M", {"a": 1}, pass_("P")))).output == [{"Key": "a", "Value": 1}]
 
 
 def test_map_over_one_element_that_jsonata_unwrapped_fails() -> None:
@@ -198,17 +197,19 @@ def test_an_undefined_field_fails_the_execution_and_names_state_and_field() -> N
     (details,) = outcome.of_type("EvaluationFailed")
     assert (details["state"], details["location"]) == ("A", "Output/x")
     assert outcome.cause == (
-        "The JSONata expression '$states.input.missing' specified for the field 'Output/x' returned nothing (undefined)."
+        "An error occurred while executing the state 'A' (entered at the event id #2)."
+        " The JSONata expression '$states.input.missing' specified for the field 'Output/x' returned nothing (undefined)."
     )
 
 
-def test_data_over_256_kib_fails_and_nothing_catches_it() -> None:
-    catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
-    states = [task("T", Catch=catch, End=True), pass_("Caught")]
-    outcome = run(machine(*states), {}, Stubs(functions={"F": lambda _: "x" * 262_144}))
+def test_data_over_256_kib_fails_by_name() -> None:
+    too_large = Stubs(functions={"F": lambda _: "x" * 262_144})
+    outcome = run(machine(task("T")), {}, too_large)
     assert outcome.error == "States.DataLimitExceeded"
-    fits = run(machine(task("T")), {}, Stubs(functions={"F": lambda _: "x" * 262_000}))
-    assert fits.status == "SUCCEEDED"
+    assert outcome.types()[-2:] == ["TaskFailed", "ExecutionFailed"]
+    assert run(machine(task("T")), {}, Stubs(functions={"F": lambda _: "x" * 262_000})).status == "SUCCEEDED"
+    built = run(machine(pass_("P", Output="{% $pad('', 262144, 'x') %}")))
+    assert (built.error, built.types()[-2:]) == ("States.DataLimitExceeded", ["PassStateEntered", "ExecutionFailed"])
 
 
 def test_an_endless_execution_fails_at_25000_events() -> None:
