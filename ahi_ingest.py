@@ -9,7 +9,6 @@ import typer
 
 from console.cli import list_, send, show, wait
 from local.cli import up
-from receiver.cli import receive
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -19,7 +18,7 @@ def about() -> None:
     """DICOM from a hospital's modalities into AWS HealthImaging; nothing acknowledged is ever lost."""
 
 
-for command in (up, receive, send, show, wait):
+for command in (up, send, show, wait):
     app.command()(command)
 app.command("list")(list_)
 

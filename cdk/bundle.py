@@ -132,7 +132,7 @@ def _write(target: Path, files: dict[str, Path]) -> None:
 
 
 def _uv(arguments: list[str], *, stdin: str = "") -> str:
-    command = [uv(), *arguments]
+    command: list[str | Path] = [uv(), *arguments]
     done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, check=False)  # noqa: S603 - uv is ours
     if done.returncode:
         raise BundleError(f"uv {arguments[0]} failed, so there is no Lambda bundle:\n{done.stderr.strip()}")
