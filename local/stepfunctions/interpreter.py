@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from local.stepfunctions import errors, failures
+from local.stepfunctions import errors, failures, resources
 from local.stepfunctions.concurrency import side_by_side, within
 from local.stepfunctions.context import Evaluator, data_text
 from local.stepfunctions.definition import ABSENT, Choice, Fail, Map, Parallel, Pass, Rule, State, Succeed, Task, Wait
@@ -180,6 +180,8 @@ class Interpreter:
         named = {"resourceType": state.resource.service, "resource": state.resource.action}
         if visit.attempt is None:
             arguments = self._evaluator.value(state.arguments, "Arguments", flow, visit, default=visit.input)
+            for problem, field in resources.argument_problems(state.resource, arguments):
+                raise StateError(errors.RUNTIME, f"{problem} at /States/{state.name}/Arguments{field}")
             details: dict[str, Any] = {**named, "region": REGION, "parameters": data_text(arguments, state.name)}
             if state.timeout_seconds is not ABSENT:
                 timeout = self._evaluator.number(state.timeout_seconds, "TimeoutSeconds", flow, visit, minimum=1)

@@ -40,13 +40,11 @@ class AwsTasks:
     """An engine's invoker. Without `medical_imaging`, its operations fail as an endpoint would that is down."""
 
     def __init__(self, functions: Aws, medical_imaging: Aws | None = None) -> None:
-        self._functions = functions
-        self._medical_imaging = medical_imaging
+        self._functions = functions.functions  # made now: making clients is not safe in several threads at once
+        self._medical_imaging = None if medical_imaging is None else medical_imaging.medical_imaging
 
     def __call__(self, resource: str, arguments: Json) -> Json:
         """Raises TaskError."""
-        if not isinstance(arguments, dict):
-            raise TaskError(RUNTIME, "Arguments must be an object.")
         if resource == resources.LAMBDA:
             return self._invoke_function(arguments)
         return self._call_medical_imaging(resource.removeprefix(resources.MEDICAL_IMAGING), arguments)
@@ -54,7 +52,7 @@ class AwsTasks:
     def _invoke_function(self, arguments: dict[str, Json]) -> Json:
         payload = json.dumps(arguments.get("Payload", {})).encode()
         try:
-            answer = self._functions.functions.invoke(FunctionName=arguments["FunctionName"], Payload=payload, LogType="Tail")
+            answer = self._functions.invoke(FunctionName=arguments["FunctionName"], Payload=payload, LogType="Tail")
             body = answer["Payload"].read().decode()
         except (ClientError, BotoCoreError) as error:
             raise _service_error(
@@ -74,7 +72,7 @@ class AwsTasks:
         operation = resources.medical_imaging_operations()[action]
         if self._medical_imaging is None:
             raise TaskError("MedicalImaging.SdkClientException", "the engine was started without --medical-imaging-endpoint")
-        call = getattr(self._medical_imaging.medical_imaging, xform_name(operation.name))
+        call = getattr(self._medical_imaging, xform_name(operation.name))
         try:
             answer = call(**_from_pascal(arguments, operation.input_shape))
         except ParamValidationError as error:

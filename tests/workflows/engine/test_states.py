@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from local.stepfunctions import runner
 from local.stepfunctions.testing import Stubs, run
 from tests.support.machines import fail, flow, machine, map_, parallel, pass_, task, wait
 
@@ -212,11 +213,20 @@ def test_data_over_256_kib_fails_by_name() -> None:
     assert (built.error, built.types()[-2:]) == ("States.DataLimitExceeded", ["PassStateEntered", "ExecutionFailed"])
 
 
-def test_an_endless_execution_fails_at_25000_events() -> None:
+def test_an_endless_execution_fails_at_25000_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runner.MAX_EVENTS == 25_000
+    monkeypatch.setattr(runner, "MAX_EVENTS", 500)
     choice = {"Name": "C", "Type": "Choice", "Choices": [{"Condition": "{% true %}", "Next": "P"}], "Default": "End"}
     outcome = run(machine(pass_("P", Next="C"), choice, {"Name": "End", "Type": "Succeed"}))
     assert (outcome.status, outcome.error) == ("FAILED", "States.Runtime")
-    assert len(outcome.history) == 25_000
+    assert len(outcome.history) == 500
+
+
+def test_arguments_that_lack_a_field_at_run_time_fail_and_nothing_catches_it() -> None:
+    state = task("T", Arguments="{% {'Payload': 1} %}", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "C"}], End=True)
+    outcome = run(machine(state, pass_("C")))
+    assert outcome.error == "States.Runtime"
+    assert outcome.cause == "These fields are required: [FunctionName] at /States/T/Arguments"
 
 
 def test_data_that_looks_like_an_expression_is_data() -> None:
