@@ -1,4 +1,4 @@
-"""S3, Step Functions and Secrets Manager, with their failures as ours. The only module of `lambdas` that imports boto3."""
+"""S3, SQS, Step Functions and Secrets Manager, with their failures as ours. The only module of `lambdas` that imports boto3."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lambdas.errors import StorageNotFoundError, StorageRefusedError, StorageUna
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 READS_AT_ONCE = 16
@@ -101,21 +102,35 @@ class Executions:
                 answer = self._client.describe_execution(executionArn=execution_arn)
             except self._client.exceptions.ExecutionDoesNotExist:
                 return None
+        document = json.loads(answer.get("input") or "{}")
         return Execution(
             arn=execution_arn,
             status=answer["status"],
             redrive_count=answer.get("redriveCount", 0),
             error=answer.get("error", ""),
-            input=json.loads(answer.get("input") or "{}"),
+            input=document if isinstance(document, dict) else {},
         )
 
 
-def read_secret(secret_arn: str, client: SecretsManagerClient | None = None) -> dict[str, Any]:
-    """A secret that holds a JSON object. Raises StorageUnavailableError, StorageRefusedError, StorageNotFoundError."""
+class Queues:
+    """Messages that a Lambda was handed by SQS."""
+
+    def __init__(self, client: SQSClient | None = None) -> None:
+        self._client = client or boto3.client("sqs", config=_CONFIG)
+
+    def give_back(self, queue_arn: str, receipt_handle: str) -> None:
+        """Let the queue deliver a message again now, not after its visibility timeout. Raises as `Executions.start`."""
+        account, name = queue_arn.split(":")[4:6]
+        with _named("sqs:ChangeMessageVisibility"):
+            url = self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+            self._client.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt_handle, VisibilityTimeout=0)
+
+
+def read_secret(secret_arn: str, client: SecretsManagerClient | None = None) -> str:
+    """A secret's text. Raises StorageUnavailableError, StorageRefusedError, StorageNotFoundError."""
     client = client or boto3.client("secretsmanager", config=_CONFIG)
     with _named("secretsmanager:GetSecretValue"):
-        secret: dict[str, Any] = json.loads(client.get_secret_value(SecretId=secret_arn)["SecretString"])
-    return secret
+        return client.get_secret_value(SecretId=secret_arn)["SecretString"]
 
 
 @contextmanager

@@ -170,6 +170,8 @@ class Catalog:
                 elif code not in _CONNECTION_LOST or (connect_attempts := connect_attempts + 1) >= CONNECT_ATTEMPTS:
                     # Not chained: the server's own text quotes values.
                     raise named_error(error) from None
+            except UnicodeError:
+                raise CatalogRefusedError("a text holds what is no Unicode character") from None
 
     def close(self) -> None:
         """Close the connection. The next transaction opens another."""
@@ -186,11 +188,14 @@ class Catalog:
             with connection.cursor() as cursor:
                 result = work(Cursor(cursor))
             connection.commit()
-        except BaseException as error:
-            if isinstance(error, IngestError) or (isinstance(error, pymysql.Error) and _code(error) not in _CONNECTION_LOST):
-                self._rollback()
-            else:  # whatever else broke off leaves the connection in a state that nobody knows
+        except Exception as error:
+            if isinstance(error, pymysql.Error) and _code(error) in _CONNECTION_LOST:
                 self.close()
+            else:
+                self._rollback()
+            raise
+        except BaseException:  # broken off from outside: nobody knows what the server heard
+            self.close()
             raise
         return result
 

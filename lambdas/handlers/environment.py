@@ -9,6 +9,7 @@ AWS_ENDPOINT_URL...         boto3's own
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from contract.strict import ContractError
 from lambdas.catalog import Catalog, CatalogSettings
 
 if TYPE_CHECKING:
-    from lambdas.adapters.aws import Executions, Storage
+    from lambdas.adapters.aws import Executions, Queues, Storage
 
 log = Logger(service="ingest")
 
@@ -31,8 +32,9 @@ def catalog_settings() -> CatalogSettings:
     tls = os.environ.get("CATALOG_TLS", "verify")
     if tls not in ("verify", "off"):
         raise ContractError("CATALOG_TLS: expected `verify` or `off`")
-    secret = read_secret(os.environ["CATALOG_SECRET_ARN"])
+    text = read_secret(os.environ["CATALOG_SECRET_ARN"])
     try:
+        secret = json.loads(text)
         return CatalogSettings(
             host=str(secret["host"]),
             port=int(secret["port"]),
@@ -42,7 +44,7 @@ def catalog_settings() -> CatalogSettings:
             tls="off" if tls == "off" else "verify",
             ca_file=os.environ.get("CATALOG_CA_FILE") or None,
         )
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise ContractError("the catalog's secret: expected host, port, username, password, dbname") from None
 
 
@@ -63,3 +65,10 @@ def executions() -> Executions:
     from lambdas.adapters.aws import Executions  # noqa: PLC0415
 
     return Executions()
+
+
+@cache
+def queues() -> Queues:
+    from lambdas.adapters.aws import Queues  # noqa: PLC0415
+
+    return Queues()

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 
 from contract.strict import ContractError
 from lambdas.errors import IngestError
-from lambdas.handlers.environment import executions, log
+from lambdas.handlers.environment import executions, log, queues
 from lambdas.logic.starting import start
 
 if TYPE_CHECKING:
@@ -27,5 +27,15 @@ def _start(record: SQSRecord) -> None:
         association = start(executions(), os.environ["INGEST_STATE_MACHINE_ARN"], record.body, record.attributes.sent_timestamp)
     except (ContractError, IngestError) as error:
         log.error("A message starts no execution", message_id=record.message_id, error=type(error).__name__, reason=str(error))
+        if isinstance(error, ContractError):
+            _give_back(record)
         raise
     log.info("Started", association=association)
+
+
+def _give_back(record: SQSRecord) -> None:
+    """No wait makes a malformed message better: it goes on to the dead letter queue, and to whoever watches that, now."""
+    try:
+        queues().give_back(record.event_source_arn, record.receipt_handle)
+    except IngestError as error:
+        log.warning("A message waits for its visibility timeout", message_id=record.message_id, error=type(error).__name__)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 from contract.strict import ContractError
 from lambdas.adapters.aws import READS_AT_ONCE, Storage
@@ -13,7 +14,7 @@ from lambdas.catalog.associations import Origin
 from lambdas.catalog.objects import Described, IndexedObject, Listed, write_indexed
 from lambdas.errors import StorageNotFoundError, UnknownAssociationError
 from lambdas.logic.describing import describe
-from lambdas.logic.header import Header, UnreadableError, read_header
+from lambdas.logic.header import UnreadableError, read_header
 from lambdas.logic.manifests import read_part
 from lambdas.logic.order import object_order
 
@@ -46,7 +47,7 @@ def index_slice(catalog: Catalog, storage: Storage, wanted: Slice) -> SliceResul
     if origin is None:
         raise UnknownAssociationError(f"{wanted.association} is not in the catalog: register it first")
     listed = list_slice(storage, wanted, origin)
-    objects = [_indexed(one, header, origin) for one, header in _headers(storage, listed)]
+    objects = _look_at(storage, listed, origin)
     catalog.transaction(lambda cursor: write_indexed(cursor, objects))
     indexed = sum(isinstance(one.outcome, Described) for one in objects)
     return SliceResult(
@@ -75,29 +76,30 @@ def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
     ]
 
 
-def _headers(storage: Storage, listed: Iterable[Listed]) -> Iterable[tuple[Listed, Header | str]]:
-    """Each object with its header, or the reason that there is none; many at once, to wait for S3 once only."""
+def _look_at(storage: Storage, listed: Sequence[Listed], origin: Origin) -> list[IndexedObject]:
+    """The outcome for each object: many at once, to wait for S3 once only.
 
-    def read(one: Listed) -> tuple[Listed, Header | str]:
+    Each is described as soon as it is read, so that no more headers are in memory than are read at once; one at a time,
+    since pydicom's settings are the process's.
+    """
+    describing = Lock()
+
+    def look_at(one: Listed) -> IndexedObject:
         def read_range(first: int, count: int) -> bytes:
             return storage.read_range(one.bucket, one.entry.key, first, count)
 
+        header_bytes = 0
+        outcome: Described | str
         try:
-            return one, read_header(read_range, one.entry.size_bytes)
+            header = read_header(read_range, one.entry.size_bytes)
+            header_bytes = header.fetched_bytes
+            with describing:
+                outcome = describe(header, one, origin)
         except UnreadableError as error:
-            return one, str(error)
+            outcome = str(error)
         except StorageNotFoundError:
-            return one, "S3 has no such object"
+            outcome = "S3 has no such object"
+        return IndexedObject(listed=one, header_bytes=header_bytes, outcome=outcome)
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        yield from pool.map(read, listed)
-
-
-def _indexed(listed: Listed, header: Header | str, origin: Origin) -> IndexedObject:
-    if isinstance(header, str):
-        return IndexedObject(listed=listed, header_bytes=0, outcome=header)
-    try:
-        outcome: Described | str = describe(header, listed, origin)
-    except UnreadableError as error:
-        outcome = str(error)
-    return IndexedObject(listed=listed, header_bytes=header.fetched_bytes, outcome=outcome)
+        return list(pool.map(look_at, listed))

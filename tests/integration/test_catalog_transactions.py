@@ -136,6 +136,12 @@ def test_a_transaction_that_raises_leaves_nothing_and_the_next_one_works(catalog
     assert [row["uid"] for row in rows(catalog, "conflict")] == ["2"]
 
 
+def test_text_that_is_no_unicode_is_refused_by_name(catalog: Catalog) -> None:
+    with pytest.raises(errors.CatalogRefusedError, match="Unicode"):
+        catalog.transaction(_insert("\ud800"))
+    catalog.transaction(_insert("1"))
+
+
 def test_a_password_that_was_rotated_is_asked_for_at_the_next_connect(migrated_settings: CatalogSettings) -> None:
     asked = []
 

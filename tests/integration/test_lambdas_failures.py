@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -101,15 +101,18 @@ def test_a_handler_whose_aws_is_away_is_unavailable(placer: Placer, fresh_enviro
     assert type(raised.value).__name__ == "Storage.Unavailable"
 
 
-@pytest.mark.parametrize("secret", [{}, {"host": "h", "port": "x", "username": "u", "password": "p", "dbname": "d"}])
+@pytest.mark.parametrize(
+    "secret", ["{}", "[]", "p4ssword", '{"host": "h", "port": "p4ssword", "username": "u", "password": "p", "dbname": "d"}']
+)
 def test_a_secret_of_another_form_is_refused_without_its_values(
-    aws: Aws, fresh_environment: pytest.MonkeyPatch, secret: dict[str, str]
+    aws: Aws, fresh_environment: pytest.MonkeyPatch, secret: str
 ) -> None:
     fresh_environment.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
-    arn = aws.secrets.create_secret(Name=f"bad-{len(secret)}", SecretString=json.dumps(secret))["ARN"]
+    arn = aws.secrets.create_secret(Name=f"bad-{uuid4().hex}", SecretString=secret)["ARN"]
     fresh_environment.setenv("CATALOG_SECRET_ARN", arn)
-    with pytest.raises(ContractError, match="expected host, port"):
+    with pytest.raises(ContractError, match="expected host, port") as raised:
         migrate_catalog.handler({}, CONTEXT)
+    assert "p4ssword" not in "".join(traceback.format_exception(raised.value)).split("ContractError")[-1]
 
 
 def test_a_way_to_speak_in_clear_text_must_be_asked_for_by_its_name(fresh_environment: pytest.MonkeyPatch) -> None:
