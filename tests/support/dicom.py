@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pydicom
@@ -21,8 +22,10 @@ def _can_be_sent(path: Path) -> bool:
         file.seek(128)
         if file.read(4) != b"DICM":
             return False
-    meta = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
-    return all(keyword in meta for keyword in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of them are odd on purpose
+        meta = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
+    return all(meta.get(keyword) for keyword in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID"))
 
 
 def ct_series(

@@ -5,6 +5,7 @@ DCMTK's senders re-encode what they send, so a stored object is compared with th
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -44,6 +45,7 @@ class RecordingProxy:
         self.stored: list[Stored] = []
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
 
     def __enter__(self) -> RecordingProxy:
         self._start(self._accept)
@@ -52,6 +54,8 @@ class RecordingProxy:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        for connection in self._sockets:
+            connection.close()
         for thread in self._threads:
             thread.join(timeout=10)
 
@@ -72,6 +76,7 @@ class RecordingProxy:
             except OSError:
                 return
             server = socket.create_connection(self._target)
+            self._sockets += [client, server]
             association = _Association()
             self._start(self._pump, client, server, _Pdus(partial(self._from_client, association)))
             self._start(self._pump, server, client, _Pdus(partial(self._from_server, association)))
@@ -82,9 +87,9 @@ class RecordingProxy:
                 pdus.feed(data)  # recorded first: an acknowledgement that the sender saw is one that the record has
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            source.close()
-            sink.close()
+        except OSError:  # one side is gone: so is the other, then
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_RDWR)
 
     def _from_client(self, association: _Association, kind: int, message: _Message) -> None:
         command = message.command
