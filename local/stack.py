@@ -58,16 +58,15 @@ class Stack:
     def start(self) -> dict[str, Any]:
         """Start and deploy everything; what `endpoints.json` says. Raises StackError, and the errors of the steps."""
         with ThreadPoolExecutor() as together:
-            assembly = together.submit(self._timed, "Synthesizing the cloud's template", synth.assembly)
             servers = [
                 together.submit(self._start, service)
                 for service in (self._mariadb(), self._ministack(), self._healthimaging(), self._stepfunctions())
             ]
+            assembly = self._timed("Synthesizing the cloud's template", synth.assembly)
             for server in servers:
                 server.result()
-            self._keep_secret()
-            template = assembly.result()
-        outputs = self._timed("Deploying it", lambda: self._deploy(template))
+        self._keep_secret()
+        outputs = self._timed("Deploying it", lambda: self._deploy(assembly))
         self._timed("Bringing the catalog up to date", lambda: self._migrate(outputs["MigrateCatalogFunctionName"]))
         self._start(self._receiver(outputs))
         self._announce(outputs)

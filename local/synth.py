@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.aws import ACCOUNT, REGION
+from local.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,17 +69,13 @@ def assembly(build_folder: Path = _ROOT / ".build" / "local") -> Path:
 
 def _synthesize(output: Path) -> None:
     output.mkdir()
-    config = output / "local.toml"
+    config, log = output / "local.toml", output / "synth.log"
     config.write_text(_CONFIG)
-    done = subprocess.run(  # noqa: S603 - this project's own program
-        [sys.executable, "-m", "cdk", "--config", config, "--output", output],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SynthError(f"The CDK app was not synthesized:\n{done.stderr.strip()}")
+    command = [sys.executable, "-m", "cdk", "--config", config, "--output", output]
+    with Process.start("Synthesizing", command, log_path=log, ready=lambda: True, cwd=_ROOT) as process:
+        code = process.wait()
+    if code:
+        raise SynthError(f"The CDK app was not synthesized:\n{log.read_text(errors='replace').strip()}")
 
 
 def _key() -> str:
