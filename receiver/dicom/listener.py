@@ -58,12 +58,8 @@ class Listener(Host):
         self._draining = False
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self.port = int(self._socket.getsockname()[1])  # also when 0 was asked for
         self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port, also when 0 was asked for."""
-        return int(self._socket.getsockname()[1])
 
     @property
     def connections(self) -> int:

@@ -20,7 +20,7 @@ from typing import IO, TypeVar
 from receiver.filesystem import Chunk
 
 Site = tuple[tuple[str, int], ...]
-"""Where in the spool's code a sync was called: (function, line), innermost first."""
+"""A statement of the spool's code that syncs: (function, line), and for the helper that writes a whole file its caller's."""
 
 Kept = TypeVar("Kept")
 
@@ -138,7 +138,7 @@ class ForgetfulFileSystem:
 
     def names(self, path: Path) -> list[str]:
         self._alive()
-        return list(self._folder(path).names)
+        return sorted(self._folder(path).names, reverse=True)  # an order that no code should rely upon
 
     def size(self, path: Path) -> int:
         return len(self._file(path).data)
@@ -172,14 +172,15 @@ class ForgetfulFileSystem:
             raise OSError(errno.EIO, "the disk failed")
 
     def _enabled(self) -> bool:
-        site: list[tuple[str, int]] = []
         frame = sys._getframe(2)
-        while frame is not None:
-            if frame.f_code.co_filename.endswith("receiver/spool.py"):
-                site.append((frame.f_code.co_name, frame.f_lineno))
-            frame = frame.f_back  # type: ignore[assignment]
-        self.sites.add(tuple(site))
-        return tuple(site) != self.disabled_site
+        caller = frame.f_back
+        site: Site = ((frame.f_code.co_name, frame.f_lineno),)
+        if frame.f_code.co_name == "write_file" and caller is not None:
+            site += ((caller.f_code.co_name, caller.f_lineno),)
+        elif frame.f_code.co_name == "sync" and caller is not None:  # AssociationFolder.sync, for its own users
+            site = ((caller.f_code.co_name, caller.f_lineno),)
+        self.sites.add(site)
+        return site != self.disabled_site
 
     def _folder(self, path: Path) -> _Folder:
         here: _File | _Folder | None = self._root
