@@ -50,14 +50,22 @@ def parse(text: str) -> Definition:
     if len(text.encode()) > MAX_DEFINITION_BYTES:
         raise _invalid([f"INVALID_JSON_DESCRIPTION: the definition is larger than {MAX_DEFINITION_BYTES} bytes at /"])
     try:
-        document = json.loads(text)
-    except ValueError as error:
+        document = json.loads(text, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
         raise _invalid([f"INVALID_JSON_DESCRIPTION: {error} at /"]) from error
     parser = _Parser()
     definition = parser.definition(document)
     if parser.problems or definition is None:
         raise _invalid(parser.problems)
     return definition
+
+
+def _without_duplicates(pairs: list[tuple[str, Json]]) -> Object:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"Duplicate field '{next(name for name in names if names.count(name) > 1)}'")
+    return found
 
 
 def _invalid(problems: Iterable[str]) -> ApiError:
@@ -101,7 +109,9 @@ class _Parser(fields.Checks):
             if state is not None:
                 states[name] = state
         start = self.text(document, "StartAt", path, required=True) or ""
-        if start and start not in raw:
+        if not start:
+            pass  # told already
+        elif start not in raw:
             self.target(f"Missing 'StartAt' target: {start}", f"{path}/StartAt")
         elif len(states) == len(raw):
             self._reachable(start, states, path)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import workflows
 from local.stepfunctions import ApiError
 from local.stepfunctions.parser import parse
 from tests.support.machines import fail, flow, machine, map_, parallel, pass_, task, text, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Json = Any
 
@@ -37,6 +47,10 @@ REFUSED = {
     "heartbeat": (one(task("A", HeartbeatSeconds=3)), "at /States/A/HeartbeatSeconds"),
     "unknown type": (one({"Name": "A", "Type": "Loop", "End": True}), "at /States/A/Type"),
     "missing target": (one(pass_("A", Next="B")), "MISSING_TRANSITION_TARGET: Missing 'Next' target: B at /States/A/Next"),
+    "no start": (
+        {"QueryLanguage": "JSONata", "States": {"A": {"Type": "Succeed"}}},
+        "These fields are required: [StartAt] at /",
+    ),
     "missing start": ({**machine(pass_("A")), "StartAt": "B"}, "Missing 'StartAt' target: B at /StartAt"),
     "missing catch target": (
         one(task("A", Catch=[{"ErrorEquals": ["X"], "Next": "B"}])),
@@ -138,6 +152,40 @@ def test_all_problems_are_told_at_once() -> None:
 def test_what_is_not_json_is_refused() -> None:
     with pytest.raises(ApiError, match="INVALID_JSON_DESCRIPTION"):
         parse("{")
+
+
+def test_a_state_written_twice_is_refused() -> None:
+    with pytest.raises(ApiError, match="INVALID_JSON_DESCRIPTION: Duplicate field 'A'"):
+        parse('{"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {"Type": "Succeed"}, "A": {"Type": "Succeed"}}}')
+
+
+def places(value: Json, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a document."""
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*path, key))
+
+
+WHOLE = [json.loads(Path(workflows.__path__[0], name).read_text()) for name in ("ingest.asl.json", "import.asl.json")]
+ANYTHING: st.SearchStrategy[Json] = st.sampled_from(
+    [None, True, 0, -1, 1.5, "", "x", "{% 1 %}", "{% ( %}", [], [None], ["A"], {}, {"A": {}}, {"Type": "Map"}]
+)
+
+
+@given(st.data())
+def test_whatever_stands_in_a_definition_it_is_taken_or_refused_with_a_reason(data: st.DataObject) -> None:
+    document = copy.deepcopy(data.draw(st.sampled_from(WHOLE)))
+    *way, last = data.draw(st.sampled_from([path for path in places(document) if path]))
+    holder = document
+    for key in way:
+        holder = holder[key]
+    if isinstance(last, str) and data.draw(st.booleans()):
+        del holder[last]
+    else:
+        holder[last] = data.draw(ANYTHING)
+    with suppress(ApiError):
+        parse(text(document))
 
 
 def test_everything_supported_is_taken() -> None:
