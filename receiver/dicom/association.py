@@ -35,7 +35,6 @@ from receiver.dicom.negotiation import VERIFICATION, negotiate
 from receiver.dicom.p_data import PDU_MAX_BYTES, ObjectSink, Outcome, PDataLoop, StoreContext, StoreRequest
 
 # PS3.8 Table 9-10
-_RQ_RECEIVED, _RELEASE_RECEIVED, _ABORT_RECEIVED = "Evt6", "Evt12", "Evt16"
 _CLOSED, _ARTIM_EXPIRED, _INVALID_PDU = "Evt17", "Evt18", "Evt19"
 _IDLE, _AWAITING_RQ, _ESTABLISHED, _AWAITING_CLOSE = "Sta1", "Sta2", "Sta6", "Sta13"
 
@@ -166,7 +165,10 @@ class ServedAssociation(Association):
                 pass
             context_id, message = self.dimse.get_msg(block=False)
             if message is not None and context_id is not None:
-                self._serve_request(message, context_id)
+                if message.is_valid_request:
+                    self._serve_request(message, context_id)
+                else:
+                    self._malformed(pdu.MalformedPduError("a command without all that it needs"))
             elif state.current_state == _ESTABLISHED:
                 self._transfer()
             elif state.current_state == _AWAITING_CLOSE:
@@ -215,10 +217,14 @@ class ServedAssociation(Association):
                 self._ends_as(Ending.LOST)
                 self.dul.event_queue.put(_CLOSED)
         except pdu.MalformedPduError as error:
-            _log.warning("association aborted: %s", error, extra=self._extra())
-            self._loop.discard()
-            self._ends_as(Ending.ABORTED)
-            self.dul.event_queue.put(_INVALID_PDU)
+            self._malformed(error)
+
+    def _malformed(self, error: pdu.MalformedPduError) -> None:
+        """End the association over what the peer sent, with one log line."""
+        _log.warning("association aborted: %s", error, extra=self._extra())
+        self._loop.discard()
+        self._ends_as(Ending.ABORTED)
+        self.dul.event_queue.put(_INVALID_PDU)
 
     def _give_to_pynetdicom(self) -> None:
         message = self._loop.message
@@ -239,8 +245,8 @@ class ServedAssociation(Association):
         state = self.dul.state_machine.current_state
         try:
             head = self._read(pdu.HEADER_BYTES, deadline)
-            body = self._read(_body_length(head), deadline)
-            if head[0] == pdu.ASSOCIATE_RQ and state == _AWAITING_RQ:
+            body = self._read(_body_length(head, state), deadline)
+            if head[0] == pdu.ASSOCIATE_RQ:
                 self.request_pdu = pdu.AssociateRq.parse(body)
                 decoded, event = self.dul._decode_pdu(bytearray(_harmless(self.request_pdu)))
             else:
@@ -248,9 +254,7 @@ class ServedAssociation(Association):
             self.dul._recv_pdu.put(decoded)
             self.dul.event_queue.put(event)
         except pdu.MalformedPduError as error:
-            _log.warning("association aborted: %s", error, extra=self._extra())
-            self._ends_as(Ending.ABORTED)
-            self.dul.event_queue.put(_INVALID_PDU)
+            self._malformed(error)
         except TimeoutError:
             if state == _ESTABLISHED:
                 self._ends_as(Ending.IDLE)
@@ -325,10 +329,12 @@ class _OurDul(DULServiceProvider):
             super()._send(pdu_)
 
 
-def _body_length(head: bytes) -> int:
+def _body_length(head: bytes, state: str) -> int:
     length = int.from_bytes(head[2:], "big")
-    if length > PDU_MAX_BYTES or not pdu.ASSOCIATE_RQ <= head[0] <= pdu.ABORT:
-        raise pdu.MalformedPduError("an unknown PDU, or one of impossible length")
+    if head[0] not in (pdu.ABORT, pdu.ASSOCIATE_RQ if state == _AWAITING_RQ else pdu.RELEASE_RQ):
+        raise pdu.MalformedPduError("a PDU that does not belong here")
+    if length > PDU_MAX_BYTES:
+        raise pdu.MalformedPduError("a PDU of impossible length")
     return length
 
 
