@@ -1,0 +1,305 @@
+"""The two machines, as they are deployed, on our engine with stub Lambdas: each named behaviour of workflows/README.md."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import workflows
+from local.stepfunctions import Engine, FakeClock, TaskError
+from local.stepfunctions.testing import Outcome, Stubs, outcome
+
+ASSOCIATION = "20261124T021501Z-CT_ROOM_1-9f3c2a71"
+JOB_ID = "0123456789abcdef0123456789abcdef"
+EVENTS_MAX = 25_000  # of one execution (Step Functions Developer Guide, "Service quotas")
+
+Json = Any
+
+
+@dataclass
+class Pipeline:
+    """Both machines with Lambdas and a HealthImaging that do as they should, until a test says otherwise."""
+
+    slices: list[Json] = field(default_factory=lambda: [{"part": 1, "first": 0, "count": 100}])
+    parts: list[int] = field(default_factory=lambda: [1])
+    parts_at_once: int = 10
+    claim: Json = field(default_factory=lambda: {"attempt": 1, "job_id": "", "status": "CLAIMED"})
+    statuses: Iterable[str] = ("IN_PROGRESS", "COMPLETED")
+    functions: dict[str, Callable[[Json], Json]] = field(default_factory=dict)
+    medical_imaging: dict[str, Callable[[Json], Json]] = field(default_factory=dict)
+    poll_cap_seconds: int = 60
+
+    def __post_init__(self) -> None:
+        where = {"association": ASSOCIATION, "edge": "site-1", "bucket": "images"}
+        uris = {"input_s3_uri": "s3://images/instances/", "output_s3_uri": "s3://images/imports/"}
+        self.functions_as_they_should: dict[str, Callable[[Json], Json]] = {
+            "RegisterAssociation": lambda _payload: {
+                **where,
+                "slices": self.slices,
+                "parts": self.parts,
+                "parts_at_once": self.parts_at_once,
+            },
+            "IndexObjects": lambda payload: {"indexed": payload["count"], "not_indexed": 0, "fetched_bytes": 1},
+            "ClaimImport": lambda _payload: {**self.claim, **uris},
+            "RecordJob": lambda _payload: {},
+            "CollectResults": lambda _payload: {"imported": 100, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1},
+            "RecordFailure": lambda _payload: {},
+            "ReconcileAssociation": lambda _payload: {"verdict": "COMPLETE", "objects": 100},
+        }
+        self._statuses = iter(self.statuses)
+        imaging: dict[str, Callable[[Json], Json]] = {
+            "startDICOMImportJob": lambda _arguments: {"JobId": JOB_ID, "JobStatus": "SUBMITTED"},
+            "getDICOMImportJob": lambda _arguments: {"JobProperties": self.job()},
+        }
+        self.stubs = Stubs(
+            functions=self.functions_as_they_should | self.functions, medical_imaging=imaging | self.medical_imaging
+        )
+
+    def job(self) -> Json:
+        status = next(self._statuses)
+        message = {"Message": "DICOM import job has failed.\nFILE_COUNTS_LIMIT"} if status == "FAILED" else {}
+        return {"JobId": JOB_ID, "JobStatus": status, "OutputS3Uri": "s3://images/imports/x/", **message}
+
+    def run(self) -> tuple[Outcome, list[Outcome]]:
+        """The outcomes of the ingest execution and of its import executions, oldest first."""
+        with Engine(self.stubs, clock=FakeClock()) as engine:
+            child = engine.create_state_machine("import", self._definition("import", ""))
+            parent = engine.create_state_machine("ingest", self._definition("ingest", child.arn))
+            execution = engine.start_execution(parent.arn, name=ASSOCIATION, input_text=json.dumps({"sent_at_ms": 1}))
+            engine.wait(execution.arn)
+            children = sorted(engine.executions(child.arn), key=lambda one: one.started_at)
+            return outcome(engine, execution.arn), [outcome(engine, one.arn) for one in children]
+
+    def _definition(self, machine: str, import_arn: str) -> str:
+        values = {name: name.removesuffix("Function") for name in workflows.placeholders(machine)}
+        values |= {"ImportStateMachineArn": import_arn, "PollFirstSeconds": "10", "PollCapSeconds": str(self.poll_cap_seconds)}
+        return workflows.substitute(machine, values)
+
+
+def failing(times: int, error: str, then: Json) -> Callable[[Json], Json]:
+    """Fails by a name some times, then returns."""
+    left = [times]
+
+    def call(_payload: Json) -> Json:
+        if left[0]:
+            left[0] -= 1
+            raise TaskError(error, "{}")
+        return then
+
+    return call
+
+
+def always(error: str) -> Callable[[Json], Json]:
+    return failing(1_000_000, error, {})
+
+
+def test_an_association_is_registered_indexed_imported_and_reconciled() -> None:
+    pipeline = Pipeline(
+        slices=[{"part": 1, "first": 0, "count": 100}, {"part": 2, "first": 0, "count": 50}],
+        parts=[1, 2],
+        statuses=["IN_PROGRESS", "IN_PROGRESS", "COMPLETED", "COMPLETED"],
+    )
+    ingest, imports = pipeline.run()
+    assert (ingest.status, ingest.output) == ("SUCCEEDED", {"verdict": "COMPLETE", "objects": 100})
+    assert [one.status for one in imports] == ["SUCCEEDED", "SUCCEEDED"]
+    assert [call["count"] for call in pipeline.stubs.called("IndexObjects")] == [100, 50]
+    assert pipeline.stubs.called("ReconcileAssociation") == [{"association": ASSOCIATION, "execution_arn": ingest.arn}]
+    names = [one.arn.rpartition(":")[2] for one in imports]
+    assert {name[: len(ASSOCIATION) + 3] for name in names} == {f"{ASSOCIATION}.1.", f"{ASSOCIATION}.2."}
+
+
+def test_one_slice_and_one_part_are_still_lists() -> None:
+    ingest, imports = Pipeline().run()
+    assert ingest.status == "SUCCEEDED"
+    assert len(imports) == 1
+
+
+def test_an_association_with_nothing_to_import_goes_straight_to_its_verdict() -> None:
+    pipeline = Pipeline(slices=[], parts=[], functions={"ReconcileAssociation": always("Ingest.Incomplete")})
+    ingest, imports = pipeline.run()
+    assert (ingest.status, ingest.error, imports) == ("FAILED", "Ingest.Incomplete", [])
+
+
+def test_parts_that_supersede_are_imported_one_after_another() -> None:
+    pipeline = Pipeline(parts=[1, 2, 3], parts_at_once=1, statuses=["COMPLETED"] * 3)
+    _, imports = pipeline.run()
+    order = [name for name, _ in pipeline.stubs.calls if name in {"ClaimImport", "CollectResults"}]
+    assert order == ["ClaimImport", "CollectResults"] * 3
+    assert [one.status for one in imports] == ["SUCCEEDED"] * 3
+
+
+def test_the_job_has_a_token_and_a_name_made_of_association_part_and_attempt() -> None:
+    pipeline = Pipeline(claim={"attempt": 2, "job_id": "", "status": "CLAIMED"})
+    pipeline.run()
+    (started,) = pipeline.stubs.called("startDICOMImportJob")
+    token = hashlib.sha256(f"{ASSOCIATION}/1/2".encode()).hexdigest()
+    assert started["ClientToken"] == token
+    assert started["JobName"] == f"{ASSOCIATION}#{token[:12]}"
+    assert len(started["JobName"]) <= 64
+
+
+def test_a_job_that_is_known_is_not_started_again() -> None:
+    pipeline = Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "COMPLETED"}, statuses=["COMPLETED"])
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert pipeline.stubs.called("startDICOMImportJob") == []
+    assert len(pipeline.stubs.called("CollectResults")) == 1
+
+
+def test_the_job_is_tracked_from_submitted_to_its_end_and_each_status_is_recorded_once() -> None:
+    pipeline = Pipeline(statuses=["SUBMITTED", "IN_PROGRESS", "IN_PROGRESS", "IN_PROGRESS", "COMPLETED"])
+    pipeline.run()
+    assert [call["status"] for call in pipeline.stubs.called("RecordJob")] == ["SUBMITTED", "IN_PROGRESS"]
+
+
+def test_waits_grow_to_a_cap() -> None:
+    _, (child,) = Pipeline(statuses=["IN_PROGRESS"] * 7 + ["COMPLETED"]).run()
+    times = [event["timestamp"] for event in child.history if event["type"] in {"WaitStateEntered", "WaitStateExited"}]
+    waited = [round(left - entered) for entered, left in zip(times[::2], times[1::2], strict=True)]
+    assert waited == [10, 15, 23, 35, 53, 60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    "error", ["ThrottlingException", "ServiceQuotaExceededException", "InternalServerException", "SdkClientException"]
+)
+def test_healthimaging_that_throttles_or_is_away_is_asked_again_with_the_same_token(error: str) -> None:
+    job = {"JobId": JOB_ID, "JobStatus": "SUBMITTED"}
+    pipeline = Pipeline(medical_imaging={"startDICOMImportJob": failing(30, f"MedicalImaging.{error}", job)})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    started = pipeline.stubs.called("startDICOMImportJob")
+    assert len(started) == 31
+    assert len({call["ClientToken"] for call in started}) == 1
+
+
+def test_healthimaging_that_stays_away_is_waited_for_through_hours() -> None:
+    pipeline = Pipeline(medical_imaging={"startDICOMImportJob": always("MedicalImaging.ThrottlingException")})
+    _, (child,) = pipeline.run()
+    assert child.error == "MedicalImaging.ThrottlingException"
+    assert child.seconds > 2 * 3600
+    assert len(child.history) < EVENTS_MAX
+
+
+def test_a_start_that_is_refused_is_recorded_and_fails_the_import_by_that_name() -> None:
+    pipeline = Pipeline(medical_imaging={"startDICOMImportJob": always("MedicalImaging.ValidationException")})
+    ingest, (child,) = pipeline.run()
+    assert len(pipeline.stubs.called("startDICOMImportJob")) == 1
+    (recorded,) = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"]) == ("MedicalImaging.ValidationException", False)
+    assert child.error == "MedicalImaging.ValidationException"
+    assert (ingest.status, ingest.error) == ("FAILED", "States.TaskFailed")
+
+
+def test_a_job_that_failed_is_recorded_with_its_message_and_is_not_tried_again_by_itself() -> None:
+    pipeline = Pipeline(statuses=["IN_PROGRESS", "FAILED"])
+    ingest, (child,) = pipeline.run()
+    (recorded,) = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"], recorded["job_id"]) == ("Import.JobFailed", True, JOB_ID)
+    assert "FILE_COUNTS_LIMIT" in recorded["cause"]
+    assert child.error == "Import.JobFailed"
+    assert ingest.status == "FAILED"
+    assert pipeline.stubs.called("ReconcileAssociation") == []
+
+
+def test_outputs_that_are_late_are_waited_for() -> None:
+    results = {"imported": 100, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1}
+    pipeline = Pipeline(functions={"CollectResults": failing(5, "Import.OutputsMissing", results)})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+
+
+def test_outputs_that_never_come_fail_the_import_by_name() -> None:
+    ingest, (child,) = Pipeline(functions={"CollectResults": always("Import.OutputsMissing")}).run()
+    assert child.error == "Import.OutputsMissing"
+    assert child.seconds < 600
+    assert ingest.status == "FAILED"
+
+
+LAMBDAS = ["RegisterAssociation", "IndexObjects", "ReconcileAssociation", "ClaimImport", "RecordJob", "CollectResults"]
+
+
+@pytest.mark.parametrize("function", LAMBDAS)
+def test_a_catalog_that_is_away_for_minutes_is_waited_for(function: str) -> None:
+    pipeline = Pipeline()
+    answer, left = pipeline.functions_as_they_should[function], [10]
+
+    def away_first(payload: Json) -> Json:
+        if left[0]:
+            left[0] -= 1
+            raise TaskError("Catalog.Unavailable", "{}")
+        return answer(payload)
+
+    ingest, _ = Pipeline(functions={function: away_first}).run()
+    assert ingest.status == "SUCCEEDED"
+    assert left == [0]
+
+
+@pytest.mark.parametrize("function", ["RegisterAssociation", "IndexObjects", "ReconcileAssociation"])
+def test_a_fault_of_our_own_is_not_retried_and_fails_where_it_happened(function: str) -> None:
+    pipeline = Pipeline(functions={function: always("KeyError")})
+    ingest, _ = pipeline.run()
+    assert (ingest.status, ingest.error) == ("FAILED", "KeyError")
+    assert len(pipeline.stubs.called(function)) == 1
+
+
+@pytest.mark.parametrize("verdict", ["Ingest.Incomplete", "Ingest.LedgerMismatch"])
+def test_a_bad_verdict_is_never_retried_and_names_the_failure(verdict: str) -> None:
+    pipeline = Pipeline(functions={"ReconcileAssociation": always(verdict)})
+    ingest, _ = pipeline.run()
+    assert (ingest.status, ingest.error) == ("FAILED", verdict)
+    assert len(pipeline.stubs.called("ReconcileAssociation")) == 1
+
+
+def test_a_second_live_execution_is_refused_by_name() -> None:
+    ingest, imports = Pipeline(functions={"RegisterAssociation": always("Ingest.AlreadyRunning")}).run()
+    assert (ingest.status, ingest.error, imports) == ("FAILED", "Ingest.AlreadyRunning", [])
+
+
+def test_the_largest_association_stays_within_the_limits_of_history_and_of_data() -> None:
+    slices = [{"part": 1 + number // 25, "first": 200 * number % 5000, "count": 200} for number in range(500)]
+    ingest, imports = Pipeline(slices=slices, parts=list(range(1, 21)), statuses=["COMPLETED"] * 20).run()
+    assert ingest.status == "SUCCEEDED"
+    assert len(imports) == 20
+    assert len(ingest.history) < EVENTS_MAX // 4
+    assert len(json.dumps(slices)) < 256 * 1024 // 2
+    (parallel,) = [details for details in ingest.of_type("ParallelStateExited") if details["name"] == "IndexAndImport"]
+    assert json.loads(parallel["output"]) == {"indexed": 100_000, "imported": 2000}
+
+
+def test_a_job_that_never_ends_times_out_within_the_limit_of_history() -> None:
+    _, (child,) = Pipeline(statuses=itertools.repeat("IN_PROGRESS")).run()
+    assert child.status == "TIMED_OUT"
+    assert len(child.history) < EVENTS_MAX * 2 // 3
+
+
+def states_of(definition: Json) -> Iterator[tuple[str, Json]]:
+    for name, state in definition["States"].items():
+        yield name, state
+        for inner in [*state.get("Branches", []), *([state["ItemProcessor"]] if "ItemProcessor" in state else [])]:
+            yield from states_of(inner)
+
+
+@pytest.mark.parametrize("machine", workflows.MACHINES)
+def test_every_task_has_a_timeout_retries_and_full_jitter(machine: str) -> None:
+    for name, state in states_of(json.loads(workflows.definition(machine))):
+        if state["Type"] != "Task":
+            continue
+        assert state["Retry"], name
+        if name != "ImportPart":  # ends with its child, which has a timeout of its own
+            assert "TimeoutSeconds" in state, name
+        for retrier in state["Retry"]:
+            if retrier["ErrorEquals"] != ["Import.OutputsMissing"]:
+                assert retrier["JitterStrategy"] == "FULL", name
+            assert {"States.ALL", "States.TaskFailed"}.isdisjoint(retrier["ErrorEquals"]), name
+
+
+def test_no_failure_of_ingest_is_caught_so_that_a_redrive_resumes_where_it_happened() -> None:
+    for name, state in states_of(json.loads(workflows.definition("ingest"))):
+        assert "Catch" not in state, name
+        assert state["Type"] != "Fail", name
