@@ -28,13 +28,13 @@ def uids_as_received(listed: Entry | QuarantinedObject) -> str | None:
     return json.dumps(changed) if changed else None
 
 
-def patient_key(patient_id: str, issuer: str, study_instance_uid: str | None, *, default_issuer: str = "") -> str | None:
+def patient_key(patient_id: str, issuer: str, study_instance_uid: str | None) -> str | None:
     """One patient, as far as identifiers tell: PatientID within its issuer; without an id, the study stands for the patient.
 
     None when neither is there. Spaces around an id mean nothing (PS3.5 6.2, LO); its case does.
     """
     if patient_id.strip():
-        named = ["id", issuer.strip() or default_issuer, patient_id.strip()]
+        named = ["id", issuer.strip(), patient_id.strip()]
     elif study_instance_uid:
         named = ["study", study_instance_uid]
     else:

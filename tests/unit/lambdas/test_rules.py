@@ -51,7 +51,6 @@ def test_a_patient_is_an_id_within_an_issuer() -> None:
     assert patient_key(" 1234 ", "", "1.2") == patient_key("1234", "", "9.9")
     different = [("ab1", ""), ("AB1", ""), ("äb1", ""), ("ab1", "HOSPITAL"), ("ab", "1"), ("01234", "")]
     assert len({patient_key(*one, "1.2") for one in different}) == len(different)
-    assert patient_key("1", "", "1.2", default_issuer="EDGE") == patient_key("1", "EDGE", "1.2")
 
 
 def test_a_patient_without_an_id_is_its_study() -> None:
