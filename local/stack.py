@@ -53,24 +53,25 @@ class Stack:
         self._aws = Aws(_url(ports["aws"]))
         self._engine = Aws(_url(ports["stepfunctions"]))
         self._medical_imaging_url = _url(ports["medical_imaging"])
-        self._database: DatabaseAddress | None = None
 
     def start(self) -> dict[str, Any]:
         """Start and deploy everything; what `endpoints.json` says. Raises StackError, and the errors of the steps."""
         with ThreadPoolExecutor() as together:
-            servers = [
+            mariadb = together.submit(self._start_mariadb)
+            emulators = [
                 together.submit(self._start, service)
-                for service in (self._mariadb(), self._ministack(), self._healthimaging(), self._stepfunctions())
+                for service in (self._ministack(), self._healthimaging(), self._stepfunctions())
             ]
             assembly = self._timed("Synthesizing the cloud's template", synth.assembly)
-            for server in servers:
-                server.result()
-        self._keep_secret()
+            for emulator in emulators:
+                emulator.result()
+            database = mariadb.result()
+        self._keep_secret(database)
         outputs = self._timed("Deploying it", lambda: self._deploy(assembly))
         self._timed("Bringing the catalog up to date", lambda: self._migrate(outputs["MigrateCatalogFunctionName"]))
         self._start(self._receiver(outputs))
         self._announce(outputs)
-        return self._endpoints(outputs)
+        return self._endpoints(outputs, database)
 
     def supervise(self) -> None:
         """Keep it running. Raises ServiceDiedError when it cannot be."""
@@ -89,13 +90,16 @@ class Stack:
         self._report(f"{doing}: {time.monotonic() - began:.1f} s")
         return result
 
-    def _mariadb(self) -> Service:
+    def _start_mariadb(self) -> DatabaseAddress:
+        addresses: list[DatabaseAddress] = []
+
         def start() -> Process:
             server = MariaDb.start(self._state / "mysql", self._ports["mysql"])
-            self._database = server.address
+            addresses.append(server.address)
             return server.process
 
-        return Service(name="MariaDB", start=start, restarts=False)
+        self._start(Service(name="MariaDB", start=start, restarts=False))
+        return addresses[-1]
 
     def _ministack(self) -> Service:
         environment = {
@@ -164,10 +168,8 @@ class Stack:
             restarts=True,
         )
 
-    def _keep_secret(self) -> None:
+    def _keep_secret(self, database: DatabaseAddress) -> None:
         """The catalog's address and password, in the form of RDS's own secrets."""
-        assert self._database is not None  # noqa: S101 - MariaDB was started
-        database = self._database
         secret = json.dumps(
             {
                 "engine": "mysql",
@@ -206,8 +208,7 @@ class Stack:
         if announced:
             self._report(f"Announced again: {announced} association(s) that were in S3 and had no execution")
 
-    def _endpoints(self, outputs: dict[str, str]) -> dict[str, Any]:
-        assert self._database is not None  # noqa: S101 - MariaDB was started
+    def _endpoints(self, outputs: dict[str, str], database: DatabaseAddress) -> dict[str, Any]:
         return {
             "dicom": {"host": LOOPBACK, "port": self._ports["dicom"], "ae_title": AE_TITLE},
             "aws": {
@@ -218,7 +219,7 @@ class Stack:
             },
             "stepfunctions": {"endpoint_url": self._engine.endpoint_url},
             "medical_imaging": {"endpoint_url": self._medical_imaging_url, "datastore_id": synth.DATASTORE_ID},
-            "mysql": asdict(self._database),
+            "mysql": asdict(database),
             "bucket": outputs["BucketName"],
             "queues": {
                 "inbound": outputs["InboundLocalUrl"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 _RESTARTS = 5
 _RESTARTS_WITHIN_SECONDS = 60.0
 _LOG_TAIL_LINES = 20
-
-log = logging.getLogger(__name__)
 
 
 class Program(Protocol):
@@ -92,10 +89,7 @@ class Supervisor:
     def stop(self) -> None:
         """End every service, the last started first, each given time to end in its own order."""
         while self._running:
-            running = self._running.pop()
-            began = self._monotonic()
-            running.program.stop()
-            log.info("%s stopped in %.1f s", running.service.name, self._monotonic() - began)
+            self._running.pop().program.stop()
 
     def _watch(self, running: _Running) -> None:
         program = running.program

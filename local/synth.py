@@ -71,7 +71,7 @@ def _synthesize(output: Path) -> None:
     output.mkdir()
     config, log = output / "local.toml", output / "synth.log"
     config.write_text(_CONFIG)
-    command = [sys.executable, "-m", "cdk", "--config", config, "--output", output]
+    command: list[str | Path] = [sys.executable, "-m", "cdk", "--config", config, "--output", output]
     with Process.start("Synthesizing", command, log_path=log, ready=lambda: True, cwd=_ROOT) as process:
         code = process.wait()
     if code:

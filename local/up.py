@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-_FAILURES = (BotoCoreError, ClientError, DeployError, ProcessError, ServiceDiedError, StackError, StateError, SynthError)
+_FAILURES = (
+    BotoCoreError,
+    ClientError,
+    DeployError,
+    OSError,
+    ProcessError,
+    ServiceDiedError,
+    StackError,
+    StateError,
+    SynthError,
+)
 
 
 class _Stopped(BaseException):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cdk.__main__ import main
 from cdk.config import Catalog, ConfigError, Polling, from_table, read
 from tests.infrastructure.conftest import TABLE
 
@@ -78,6 +79,17 @@ def test_a_missing_or_broken_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("environment = prod")
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML"):
         read(tmp_path / "broken.toml")
+
+
+def test_the_program_says_what_is_wrong_and_synthesizes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong.toml").write_text('environment = "Prod!"')
+    output = tmp_path / "output"
+    monkeypatch.setattr("sys.argv", ["cdk", "--config", str(tmp_path / "wrong.toml"), "--output", str(output)])
+    assert main() == 2
+    assert "environment must be a name" in capsys.readouterr().err
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(
