@@ -208,7 +208,7 @@ def _text(request: Request, key: str) -> str:
 def _arn(request: Request, key: str, form: re.Pattern[str]) -> str:
     arn = _text(request, key)
     if not form.fullmatch(arn):
-        raise ApiError("InvalidArn", f"Invalid Arn: '{arn}'")
+        raise ApiError("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
     return arn
 
 

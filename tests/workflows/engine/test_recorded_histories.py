@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
+from local.aws import service_model
 from local.stepfunctions import Engine, FakeClock, TaskError
 from local.stepfunctions.testing import Outcome, Stubs, outcome, run
 from tests.support.machines import fail, machine, map_, parallel, pass_, task, text, wait
+from tests.support.shapes import check_value
 
 
 def chain(result: Outcome) -> str:
+    shape = service_model("stepfunctions").operation_model("GetExecutionHistory").output_shape
+    assert shape is not None
+    check_value("GetExecutionHistory", {"events": result.history}, shape)
     return " ".join(f"{event['type']}<{event['previousEventId']}" for event in result.history)
 
 
