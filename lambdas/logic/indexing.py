@@ -59,10 +59,17 @@ def index_slice(catalog: Catalog, storage: Storage, wanted: Slice) -> SliceResul
 
 def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
     """The slice's objects as the manifest lists them. Raises ContractError when the part is shorter."""
-    manifest = read_part(storage, wanted.bucket, wanted.edge, wanted.association, wanted.part)
-    entries = manifest.entries[wanted.first : wanted.first + wanted.count]
-    if len(entries) != wanted.count:
-        raise ContractError(f"slice: part {wanted.part} has {len(manifest.entries)} objects, not {wanted.first + wanted.count}")
+    manifest = read_part(
+        storage,
+        wanted.bucket,
+        wanted.edge,
+        wanted.association,
+        wanted.part,
+        first=wanted.first,
+        count=wanted.count,
+    )
+    if len(manifest.entries) != wanted.count:
+        raise ContractError(f"slice: part {wanted.part} ends before object {wanted.first + wanted.count}")
     return [
         Listed(
             association=wanted.association,
@@ -72,7 +79,7 @@ def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
             entry=entry,
             object_order=object_order(origin, wanted.association, wanted.part, position),
         )
-        for position, entry in enumerate(entries, wanted.first)
+        for position, entry in enumerate(manifest.entries, wanted.first)
     ]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from contract.keys import manifest_key, part_manifest_key
 from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
-from contract.strict import ContractError, from_json
+from contract.strict import ContractError, from_json, from_plain
 from lambdas.adapters.aws import Storage
 
 
@@ -20,9 +22,20 @@ def read_association(storage: Storage, message: InboundMessage) -> AssociationMa
     return manifest
 
 
-def read_part(storage: Storage, bucket: str, edge: str, association: str, part: int) -> PartManifest:
-    """The manifest of one part. Raises ContractError when it is another's, and those of Storage."""
-    manifest = from_json(PartManifest, storage.read(bucket, part_manifest_key(edge, association, part)))
+def read_part(
+    storage: Storage, bucket: str, edge: str, association: str, part: int, *, first: int = 0, count: int | None = None
+) -> PartManifest:
+    """The manifest of one part, or what a slice needs of it: `count` entries from `first`, and only these are checked.
+
+    Raises ContractError when it is another's, and those of Storage.
+    """
+    raw = storage.read(bucket, part_manifest_key(edge, association, part))
+    try:
+        document = json.loads(raw)
+        document["entries"] = document["entries"][first : None if count is None else first + count]
+    except (KeyError, TypeError, ValueError):
+        raise ContractError("the part's manifest in S3: expected a JSON object with entries") from None
+    manifest = from_plain(PartManifest, document)
     if (manifest.association, manifest.edge, manifest.part) != (association, edge, part):
         raise ContractError("the part's manifest in S3 names another association, edge or part")
     return manifest

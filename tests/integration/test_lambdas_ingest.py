@@ -284,10 +284,38 @@ def test_an_object_that_is_gone_from_s3_is_named_and_the_others_are_indexed(
     assert (gone.s3_key, gone.not_indexed_reason) == (run.placed.entries[0].key, "S3 has no such object")
 
 
+@pytest.mark.parametrize("body", [b"[]", b"{", b"{}", b'{"entries": 7}', b'{"version": 1, "entries": []}'])
+def test_a_part_manifest_of_another_form_is_refused(aws: Aws, placer: Placer, tmp_path: Path, body: bytes) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 1)))
+    plan = run.register()
+    key = f"manifests/edge-1/{run.placed.association}/1.json"
+    aws.s3.put_object(Bucket=run.placed.bucket, Key=key, Body=body)
+    with pytest.raises(ContractError):
+        run.index(plan["slices"])
+
+
+def test_a_part_manifest_of_another_association_is_refused(aws: Aws, placer: Placer, tmp_path: Path) -> None:
+    run, other = (Run(aws=aws, placed=placer.place(_files(tmp_path / name, 1))) for name in "ab")
+    plan = run.register()
+    source = f"{run.placed.bucket}/manifests/edge-1/{other.placed.association}/1.json"
+    key = f"manifests/edge-1/{run.placed.association}/1.json"
+    aws.s3.copy_object(Bucket=run.placed.bucket, Key=key, CopySource=source)
+    with pytest.raises(ContractError, match="another association"):
+        run.index(plan["slices"])
+
+
+def test_slices_of_a_part_are_indexed_each_on_its_own(aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path) -> None:
+    run = Run(aws=aws, placed=placer.place(_files(tmp_path, 5)))
+    run.register()
+    run.index([{"part": 1, "first": 3, "count": 2}, {"part": 1, "first": 0, "count": 3}])
+    seen = [(one.position, one.s3_key) for one in Queries(catalog).stored_objects(run.placed.association)]
+    assert seen == [(at, entry.key) for at, entry in enumerate(run.placed.entries)]
+
+
 def test_a_slice_beyond_the_manifest_is_refused(aws: Aws, placer: Placer, tmp_path: Path) -> None:
     run = Run(aws=aws, placed=placer.place(_files(tmp_path, 1)))
     run.register()
-    with pytest.raises(ContractError, match="part 1 has 1 objects, not 2"):
+    with pytest.raises(ContractError, match="part 1 ends before object 2"):
         run.index([{"part": 1, "first": 0, "count": 2}])
 
 
