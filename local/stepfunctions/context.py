@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from local.stepfunctions import expressions
-from local.stepfunctions.definition import ABSENT
+from local.stepfunctions.definition import ABSENT, Map, Parallel, Task
 from local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, QUERY_EVALUATION_ERROR, StateError
 from local.stepfunctions.expressions import QueryError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from local.stepfunctions.clock import Clock
-    from local.stepfunctions.definition import Fail, Map, State, Wait
+    from local.stepfunctions.definition import Fail, State, Wait
     from local.stepfunctions.expressions import Json
     from local.stepfunctions.flow import Flow, Visit
 
@@ -107,12 +107,10 @@ def bindings(facts: Facts, flow: Flow, visit: Visit, *, map_item: Json = None, *
     context: dict[str, Json] = {
         "Execution": facts.execution,
         "StateMachine": facts.state_machine,
-        "State": {
-            "Name": visit.state,
-            "EnteredTime": timestamp_text(visit.entered_at),
-            "RetryCount": sum(visit.retries.values()),
-        },
+        "State": {"Name": visit.state, "EnteredTime": timestamp_text(visit.entered_at)},
     }
+    if isinstance(facts.states[visit.state], Task | Map | Parallel):  # those that can be retried
+        context["State"]["RetryCount"] = sum(visit.retries.values())
     item = map_item or _map_item(flow)
     if item is not None:
         context["Map"] = {"Item": item}

@@ -186,12 +186,14 @@ def _partition(array: list[Json] | None = None, size: float | None = None) -> li
     return [array[start : start + step] for start in range(0, len(array), step)]
 
 
-def _range(first: float | None = None, last: float | None = None, step: float = 1) -> list[float] | None:
+def _range(first: float | None = None, last: float | None = None, step: float = 1) -> Any:
+    """A sequence: of one element it is that element (recorded on AWS), unlike $partition's array."""
     if first is None or last is None:
         return None
     if step == 0:
         raise ValueError("$range needs a step that is not zero")
-    return [first + index * step for index in range(max(0, math.floor((last - first) / step) + 1))]
+    count = max(0, math.floor((last - first) / step) + 1)
+    return Utils.create_sequence_from_iter(first + index * step for index in range(count))
 
 
 def _hash(data: Json = None, algorithm: str = "SHA-256") -> str | None:

@@ -75,18 +75,21 @@ def redrive_status(execution: Execution) -> tuple[str, str | None]:
 
 def child_description(execution: Execution, first: Event, last: Event) -> dict[str, Any]:
     """DescribeExecution in PascalCase, as `startExecution.sync:2` gives it to the parent (its Cause, when it failed)."""
+    redrive, reason = redrive_status(execution)
     description: dict[str, Any] = {
         "ExecutionArn": execution.arn,
         "Input": first.details["input"],
         "InputDetails": {"Included": True},
         "Name": execution.name,
         "RedriveCount": 0,
-        "RedriveStatus": redrive_status(execution)[0],
+        "RedriveStatus": redrive,
         "StartDate": int(execution.started_at * 1000),
         "StateMachineArn": execution.machine_arn,
         "Status": execution.status,
         "StopDate": int((execution.stopped_at or 0) * 1000),
     }
+    if reason is not None:
+        description["RedriveStatusReason"] = reason
     if "output" in last.details:
         description |= {"Output": last.details["output"], "OutputDetails": {"Included": True}}
     for key in ("error", "cause"):

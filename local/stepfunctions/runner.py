@@ -278,7 +278,8 @@ class _Host:
             name = arguments.get("Name")
             if name is not None:
                 names.check_name(name)
-            input_text = json_text(arguments.get("Input", {}))
+            input_ = arguments.get("Input")
+            input_text = json_text({} if input_ is None else input_)  # recorded on AWS: null is {} there
             child = self._runner.start(arguments["StateMachineArn"], name, input_text, parent=self._execution.arn)
         except ApiError as error:
             raise TaskError(f"StepFunctions.{error.code}Exception", names.service_text("AWSStepFunctions", error)) from error

@@ -47,12 +47,18 @@ def test_the_childs_output_is_json_in_the_parents_result(engine: Engine) -> None
         "OutputDetails": {"Included": True},
         "RedriveCount": 0,
         "RedriveStatus": "NOT_REDRIVABLE",
+        "RedriveStatusReason": "Execution is SUCCEEDED and cannot be redriven",
         "StartDate": 1_800_000_000_000,
         "StateMachineArn": CHILD,
         "Status": "SUCCEEDED",
         "StopDate": 1_800_000_007_000,
     }
     assert result.types()[2:6] == ["TaskScheduled", "TaskStarted", "TaskSubmitted", "TaskSucceeded"]
+
+
+def test_a_child_without_input_gets_an_empty_object(engine: Engine) -> None:
+    result = start(engine, machine(child("C", CHILD, Arguments={"Input": None})), machine(pass_("P")))
+    assert result.output == {}
 
 
 def test_a_childs_failure_is_states_task_failed_with_its_description(engine: Engine) -> None:

@@ -34,6 +34,9 @@ def value(source: str, **variables: Any) -> Any:
         ("$partition([1], 2)", [[1]]),
         ("$range(0, 10, 5)", [0, 5, 10]),
         ("$range(3, 1, -1)", [3, 2, 1]),
+        ("$range(1, 9, 9)", 1),
+        ("$partition([0], 1)", [[0]]),
+        ("$parse('-0')", 0),
         ("$hash('a/p/1', 'SHA-256')", hashlib.sha256(b"a/p/1").hexdigest()),
         ("$hash('x', 'MD5')", hashlib.md5(b"x", usedforsecurity=False).hexdigest()),
         ("$parse('{\"a\": [1]}').a", [1]),
@@ -66,6 +69,7 @@ def test_a_sequence_of_one_element_becomes_the_element() -> None:
         ("$hash('x', 'SHA-3')", "threw an error"),
         ("$unknown()", "threw an error"),
         ("($f := function($x) {$f($x + 1) + 1}; $f(1))", "threw an error"),
+        ("$randomSeeded(1)", "threw an error during evaluation. T1006: Attempted to invoke a non-function"),
     ],
 )
 def test_what_has_no_value_is_an_error(source: str, reason: str) -> None:

@@ -187,7 +187,7 @@ def test_the_context_tells_execution_state_and_machine() -> None:
             "StartTime": "2027-01-15T08:00:00.000Z",
             "RedriveCount": 0,
         },
-        "State": {"Name": "A", "EnteredTime": "2027-01-15T08:00:00.000Z", "RetryCount": 0},
+        "State": {"Name": "A", "EnteredTime": "2027-01-15T08:00:00.000Z"},
         "StateMachine": {"Id": "arn:aws:states:us-east-1:000000000000:stateMachine:machine", "Name": "machine"},
     }
 
