@@ -181,6 +181,9 @@ def test_a_redrive_shows_as_running_and_an_answer_older_than_it_changes_nothing(
     step_functions.put(placed.association, document, status="FAILED", error="Catalog.Unavailable", redrive_count=1)
     _follow(arn)
     assert _status(catalog, placed) == ("FAILED", "Catalog.Unavailable", 1)
+    step_functions.put(placed.association, document, status="RUNNING", redrive_count=1)
+    _follow(arn)  # its answer was asked for before the failure, and is written after it
+    assert _status(catalog, placed) == ("FAILED", "Catalog.Unavailable", 1)
 
 
 def test_an_execution_without_the_lease_writes_nothing(
