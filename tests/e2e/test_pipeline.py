@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 import warnings
 from contextlib import closing
 from io import BytesIO
@@ -21,49 +20,25 @@ from contract.manifest import AssociationManifest
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json
 from lambdas.catalog import CatalogSettings
-from lambdas.catalog.queries import Association, Queries, StoredObject, connect
+from lambdas.catalog.queries import Queries, StoredObject, connect
 from receiver.dicom.sender import SendResult, send
 from receiver.part10 import read_head
 from tests.support.associations import Placer
 from tests.support.dicom import BUNDLED, bundled_files, ct_series
+from tests.support.pipeline import WITHIN_SECONDS, announce, ct_small_with_uids_of_their_own, ended, sending, wait_until
 from tests.support.wire import RecordingProxy, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.stack import RunningStack
-
-WITHIN_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
 def catalog(stack: RunningStack) -> Iterator[Queries]:
     with closing(connect(CatalogSettings(**stack.endpoints["mysql"], tls="off"))) as queries:
         yield queries
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WITHIN_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"not {what} in {WITHIN_SECONDS} s"
-        time.sleep(0.2)
-
-
-def ended(catalog: Queries, calling_ae: str, count: int = 1) -> list[Association]:
-    """The associations of an AE title, oldest first, once there are `count` and each has a verdict."""
-
-    def found() -> list[Association]:
-        return [row for row in reversed(catalog.associations()) if row.calling_ae == calling_ae and row.status != "RUNNING"]
-
-    wait_until(lambda: len(found()) >= count, f"{count} association(s) of {calling_ae} ended")
-    assert len(found()) == count
-    return found()
-
-
-def send_as(stack: RunningStack, paths: list[Path], calling_ae: str) -> list[SendResult]:
-    host, port = stack.dicom_address
-    return list(send(paths, host=host, port=port, calling_ae=calling_ae, called_ae="ANY"))
 
 
 def digest(data_set: bytes) -> str:
@@ -170,7 +145,9 @@ def test_four_associations_at_once_are_four_executions_with_every_object_recorde
 ) -> None:
     series = [ct_series(tmp_path / str(number), 100, patient_id=f"FOUR-{number}") for number in range(4)]
     results: list[SendResult] = []
-    threads = [threading.Thread(target=lambda paths=paths: results.extend(send_as(stack, paths, "FOUR"))) for paths in series]
+    threads = [
+        threading.Thread(target=lambda paths=paths: results.extend(list(sending(stack, paths, "FOUR")))) for paths in series
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -192,7 +169,7 @@ def test_after_kill_9_of_the_receiver_every_acknowledged_object_arrives(
 ) -> None:
     paths = ct_series(tmp_path, 300, patient_id="KILLED")
     acknowledged: set[str] = set()
-    for number, result in enumerate(send_as_they_are_answered(stack, paths, "KILLED")):
+    for number, result in enumerate(sending(stack, paths, "KILLED")):
         if result.status == 0:
             acknowledged.add(str(pydicom.dcmread(result.path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID))
         if number == 120:
@@ -210,11 +187,6 @@ def test_after_kill_9_of_the_receiver_every_acknowledged_object_arrives(
 
     wait_until(lambda: acknowledged <= arrived(), "all that was acknowledged imported")
     assert "recovered" in {row.ending for row in catalog.associations() if row.calling_ae == "KILLED"}
-
-
-def send_as_they_are_answered(stack: RunningStack, paths: list[Path], calling_ae: str) -> Iterator[SendResult]:
-    host, port = stack.dicom_address
-    return send(paths, host=host, port=port, calling_ae=calling_ae, called_ae="ANY")
 
 
 def test_a_message_delivered_three_times_is_one_execution_and_one_set_of_rows(stack: RunningStack, catalog: Queries) -> None:
@@ -258,17 +230,6 @@ def test_of_five_messages_the_malformed_one_alone_ends_in_the_dead_letter_queue(
     wait_until(lambda: queue_is_empty(stack, "inbound"), "the queue empty")
 
 
-def ct_small_with_uids_of_their_own(count: int) -> list[bytes]:
-    files = []
-    for _ in range(count):
-        data = pydicom.dcmread(BUNDLED / "test_files" / "CT_small.dcm")
-        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-        file = BytesIO()
-        data.save_as(file)
-        files.append(file.getvalue())
-    return files
-
-
 def queue_is_empty(stack: RunningStack, queue: str) -> bool:
     answer = stack.aws.sqs.get_queue_attributes(QueueUrl=stack.endpoints["queues"][queue], AttributeNames=["All"])
     waiting, taken = (answer["Attributes"][f"ApproximateNumberOfMessages{which}"] for which in ("", "NotVisible"))  # type: ignore[index]  # made of literals
@@ -285,7 +246,7 @@ def test_the_same_study_three_times_is_three_balanced_ledgers_and_one_set_of_ins
             changed = pydicom.dcmread(paths[4])
             changed.ImageComments = "windowed again"
             changed.save_as(paths[4])
-        assert {result.status for result in send_as(stack, paths, "THRICE")} == {0}
+        assert {result.status for result in list(sending(stack, paths, "THRICE"))} == {0}
         ended(catalog, "THRICE", time_sent + 1)
     associations = ended(catalog, "THRICE", 3)
     for association in associations:
@@ -333,10 +294,6 @@ def test_an_object_that_healthimaging_refuses_fails_the_execution_by_name_and_th
     assert [row.import_status for row in catalog.stored_objects(placed.association)] == ["IMPORTED", "IMPORTED", "FAILED"]
 
 
-def announce(stack: RunningStack, message: bytes) -> None:
-    stack.aws.sqs.send_message(QueueUrl=stack.endpoints["queues"]["inbound"], MessageBody=message.decode())
-
-
 def failed_as(stack: RunningStack, association: str) -> str:
     """The error of the association's execution, once it has failed."""
     wait_until(lambda: stack.executions().get(association, "RUNNING") != "RUNNING", "the execution ended")
@@ -349,9 +306,9 @@ def failed_as(stack: RunningStack, association: str) -> str:
 def test_an_aborted_association_keeps_what_was_acknowledged_and_says_that_it_ended_early(
     stack: RunningStack, catalog: Queries, tmp_path: Path
 ) -> None:
-    sending = send_as_they_are_answered(stack, ct_series(tmp_path, 5, patient_id="EARLY"), "EARLY")
-    answered = [next(sending) for _ in range(3)]
-    sending.close()  # type: ignore[attr-defined]  # a generator: the connection is closed without a word
+    answers = sending(stack, ct_series(tmp_path, 5, patient_id="EARLY"), "EARLY")
+    answered = [next(answers) for _ in range(3)]
+    answers.close()  # type: ignore[attr-defined]  # a generator: the connection is closed without a word
     assert [result.status for result in answered] == [0, 0, 0]
     (association,) = ended(catalog, "EARLY")
     assert (association.ending, association.status, association.objects) == ("lost", "COMPLETE", 3)
@@ -363,7 +320,7 @@ def test_no_patient_data_leaves_s3_and_the_catalog(stack: RunningStack, catalog:
     data = pydicom.dcmread(paths[0])
     data.PatientName = "SECRETNAME^VERY"
     data.save_as(paths[0])
-    send_as(stack, paths, "DISCREET")
+    list(sending(stack, paths, "DISCREET"))
     (association,) = ended(catalog, "DISCREET")
     logs = [path for path in stack.state.rglob("*.log") if "mysql" not in path.parts]
     assert logs
@@ -378,7 +335,7 @@ def test_no_patient_data_leaves_s3_and_the_catalog(stack: RunningStack, catalog:
 
 
 def test_what_the_receiver_wrote_is_what_the_contract_reads(stack: RunningStack, catalog: Queries, tmp_path: Path) -> None:
-    send_as(stack, ct_series(tmp_path, 1), "CONTRACT")
+    list(sending(stack, ct_series(tmp_path, 1), "CONTRACT"))
     (association,) = ended(catalog, "CONTRACT")
     key = f"manifests/{association.edge}/{association.association}/manifest.json"
     raw = stack.aws.s3.get_object(Bucket=association.bucket, Key=key)["Body"].read()

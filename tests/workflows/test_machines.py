@@ -38,7 +38,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         where = {"association": ASSOCIATION, "edge": "site-1", "bucket": "images"}
         uris = {"input_s3_uri": "s3://images/instances/", "output_s3_uri": "s3://images/imports/"}
-        self.functions_as_they_should: dict[str, Callable[[Json], Json]] = {
+        self.usual: dict[str, Callable[[Json], Json]] = {
             "RegisterAssociation": lambda _payload: {
                 **where,
                 "slices": self.slices,
@@ -57,9 +57,7 @@ class Pipeline:
             "startDICOMImportJob": lambda _arguments: {"JobId": JOB_ID, "JobStatus": "SUBMITTED"},
             "getDICOMImportJob": lambda _arguments: {"JobProperties": self.job()},
         }
-        self.stubs = Stubs(
-            functions=self.functions_as_they_should | self.functions, medical_imaging=imaging | self.medical_imaging
-        )
+        self.stubs = Stubs(functions=self.usual | self.functions, medical_imaging=imaging | self.medical_imaging)
 
     def job(self) -> Json:
         status = next(self._statuses)
@@ -227,7 +225,7 @@ LAMBDAS = ["RegisterAssociation", "IndexObjects", "ReconcileAssociation", "Claim
 @pytest.mark.parametrize("function", LAMBDAS)
 def test_a_catalog_that_is_away_for_minutes_is_waited_for(function: str) -> None:
     pipeline = Pipeline()
-    answer, left = pipeline.functions_as_they_should[function], [10]
+    answer, left = pipeline.usual[function], [10]
 
     def away_first(payload: Json) -> Json:
         if left[0]:
