@@ -85,7 +85,7 @@ class Runner:
         name = name or str(uuid4())
         arn = names.execution_arn(machine.name, name)
         try:
-            input_ = json.loads(input_text)
+            input_ = json.loads(input_text, parse_constant=_no_constant)
             data_text(input_, "input")
         except (ValueError, StateError) as error:
             raise ApiError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from error
@@ -246,6 +246,10 @@ class Runner:
 
     def _now(self) -> float:
         return round(self.clock.now(), 3)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 class _Host:

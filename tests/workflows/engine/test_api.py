@@ -134,6 +134,8 @@ def test_what_cannot_be_started_or_found(client: SFNClient) -> None:
     with refused(client, "InvalidExecutionInput"):
         client.start_execution(stateMachineArn=arn, input="{")
     with refused(client, "InvalidExecutionInput"):
+        client.start_execution(stateMachineArn=arn, input="[NaN]")
+    with refused(client, "InvalidExecutionInput"):
         client.start_execution(stateMachineArn=arn, input=json.dumps("x" * 262_144))
     with refused(client, "InvalidArn"):
         client.start_execution(stateMachineArn="m")
