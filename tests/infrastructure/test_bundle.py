@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -45,6 +48,30 @@ def test_its_packages_are_those_of_the_functions(names: set[str]) -> None:
         "bin",
     }
     assert not packages & others
+
+
+def test_every_handler_finds_what_it_imports_and_looks_for_nothing_on_the_network(bundle: Bundle, tmp_path: Path) -> None:
+    """In the bundle and boto3, which the runtime brings, without anything else of this environment.
+
+    pydicom looks for some of its test images when it is imported, and has a list of those that it downloads.
+    """
+    with zipfile.ZipFile(bundle.path) as archive:
+        archive.extractall(tmp_path / "bundle")
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    for package in ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3"):
+        (runtime / package).symlink_to(Path(sysconfig.get_path("purelib")) / package)
+    handlers = [path.stem for path in (ROOT / "lambdas" / "handlers").glob("*.py") if path.stem != "__init__"]
+    program = "\n".join(
+        [
+            "import os, sys",
+            "sys.addaudithook(lambda event, _: os._exit(99) if event in ('socket.connect', 'socket.getaddrinfo') else None)",
+            f"sys.path[:0] = {[str(tmp_path / 'bundle'), str(runtime)]}",
+            *(f"import lambdas.handlers.{handler}" for handler in handlers),
+        ]
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_bytecode_and_no_test_images_are_in_it(names: set[str]) -> None:
