@@ -19,7 +19,6 @@ RUNNING = "RUNNING"
 COMPLETE = "COMPLETE"
 INCOMPLETE = "INCOMPLETE"
 LEDGER_MISMATCH = "LEDGER_MISMATCH"
-VERDICTS = (COMPLETE, INCOMPLETE, LEDGER_MISMATCH)
 
 # sent_at_ms stays what it was first: rows that were ordered by it are not ordered anew by a message that was sent twice.
 _REGISTER = """
@@ -75,7 +74,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(3), UT
 ON DUPLICATE KEY UPDATE association = VALUES(association)
 """
 
-_ORIGIN = "SELECT edge, `sequence`, sent_at_ms, bucket FROM association WHERE association = %s"
+_ORIGIN = "SELECT `sequence`, sent_at_ms FROM association WHERE association = %s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +89,8 @@ class Announcement:
 class Origin:
     """What orders an association among others."""
 
-    edge: str
     sequence: int
     sent_at_ms: int
-    bucket: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +144,7 @@ def take_lease(cursor: Cursor, association: str, execution_arn: str, holder: str
 
 
 def set_verdict(cursor: Cursor, association: str, execution_arn: str, status: str, error: str | None) -> None:
-    """Write one of VERDICTS, if the execution still holds the lease."""
+    """Write COMPLETE, INCOMPLETE or LEDGER_MISMATCH, if the execution still holds the lease."""
     cursor.execute(_VERDICT, {"association": association, "execution_arn": execution_arn, "status": status, "error": error})
 
 

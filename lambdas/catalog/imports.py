@@ -14,8 +14,6 @@ from lambdas.catalog.connection import Cursor
 from lambdas.catalog.keys import object_hash
 from lambdas.catalog.objects import LISTED_COLUMNS, Listed, listed_row
 
-CLAIMED = "CLAIMED"
-COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 IMPORTED = "IMPORTED"
 

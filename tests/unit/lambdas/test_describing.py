@@ -22,7 +22,7 @@ from tests.support.dicom import BUNDLED
 from tests.support.elements import element, part10
 
 ASSOCIATION = "20261124T021501Z-CT_1-9f3c2a71"
-ORIGIN = Origin(edge="edge-1", sequence=1, sent_at_ms=1, bucket="bucket")
+ORIGIN = Origin(sequence=1, sent_at_ms=1)
 
 
 def described(file: bytes) -> Described:
