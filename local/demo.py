@@ -138,7 +138,7 @@ def _print(association: Association, objects: list[StoredObject], console: Conso
 
 def _tail(uid: str) -> str:
     """The end of a UID, where UIDs differ, so that a line fits into 80 columns."""
-    return uid if len(uid) <= 10 else f"…{uid[-9:]}"
+    return uid if len(uid) <= 8 else f"…{uid[-7:]}"
 
 
 if __name__ == "__main__":
