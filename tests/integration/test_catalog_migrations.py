@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lambdas import errors
-from lambdas.catalog import Catalog, CatalogSettings, migrate
+from lambdas.catalog import Catalog, CatalogSettings, migrate, migration
 from lambdas.catalog.attributes import ATTRIBUTES, Kind, Level, column, columns
+from lambdas.catalog.connection import open_connection
 from lambdas.catalog.migration import MIGRATIONS
 from lambdas.handlers import migrate_catalog
 from tests.support.catalog import TABLES, rows, settings_of
@@ -32,6 +33,18 @@ def test_two_runs_at_once_apply_each_migration_once(catalog_database: DatabaseAd
     with ThreadPoolExecutor(3) as pool:
         applied = list(pool.map(lambda _: migrate(settings), range(3)))
     assert sorted(applied, key=len) == [[], [], ALL]
+
+
+def test_while_another_run_holds_the_lock_nothing_is_applied(
+    catalog_database: DatabaseAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(catalog_database)
+    monkeypatch.setattr(migration, "_LOCK_SECONDS", 0)
+    with open_connection(settings) as other:
+        migration._lock(other, settings.database)
+        with pytest.raises(errors.CatalogUnavailableError, match="lock"):
+            migrate(settings)
+    assert migrate(settings) == ALL  # MySQL dropped the lock with the connection
 
 
 def test_a_run_that_broke_off_is_completed_by_the_next_and_destroys_nothing(catalog_database: DatabaseAddress) -> None:

@@ -142,6 +142,16 @@ def test_a_job_in_which_all_files_failed_has_no_success_output(run: Run) -> None
     assert run.collect(outputs) == {"imported": 0, "failed": 2, "warned": 0, "foreign": 0, "image_sets": 0}
 
 
+def test_a_file_that_stands_in_success_and_in_failure_has_failed(run: Run, catalog: Catalog) -> None:
+    run.claim()
+    outputs = run.imported()
+    outputs.fail(run.placed.entries[0].key)
+    assert (counts := run.collect(outputs))["failed"] == 1, counts
+    failed, imported = Queries(catalog).stored_objects(run.placed.association)
+    assert (failed.import_status, failed.image_set_id) == ("FAILED", None)
+    assert imported.import_status == "IMPORTED"
+
+
 def test_outputs_of_an_older_form_lack_version_and_primary(run: Run, aws: Aws, catalog: Catalog) -> None:
     run.claim()
     outputs = Outputs()
