@@ -40,7 +40,7 @@ def ct_series(
         meta.MediaStorageSOPClassUID = CTImageStorage
         meta.MediaStorageSOPInstanceUID = generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        slice_ = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+        slice_ = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
         slice_.SOPClassUID = CTImageStorage
         slice_.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
         slice_.StudyInstanceUID, slice_.SeriesInstanceUID = study, series
