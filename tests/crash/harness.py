@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from contract import Ending
@@ -54,6 +55,9 @@ class _Record:
     digests: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> digest of what was sent
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def more_than(self, count: int) -> bool:
+        return len(self.digests) > count
+
 
 def run_cycles(edge: EdgeProcess, cycles: int, seed: int = 1) -> Figures:
     """Kill and restart `edge` so many times, let it finish, and compare."""
@@ -67,8 +71,7 @@ def run_cycles(edge: EdgeProcess, cycles: int, seed: int = 1) -> Figures:
         ]
         for sender in senders:
             sender.start()
-        acknowledged = len(record.digests)
-        until(lambda seen=acknowledged: len(record.digests) > seen, "objects acknowledged")
+        until(partial(record.more_than, len(record.digests)), "objects acknowledged")
         time.sleep(chance.uniform(0, 0.3))  # the moment of death is what a cycle varies
         edge.kill()
         stopping.set()

@@ -8,9 +8,10 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -50,7 +51,7 @@ class Announced:
 
 
 def settings_for(spool: Path, **changes: Any) -> Settings:
-    values = {
+    values: dict[str, Any] = {
         "edge_id": "edge-1",
         "bucket": "bucket",
         "queue_url": "http://queue",
@@ -84,8 +85,12 @@ class Edge:
         bodies, self.seen = self.cloud.messages[self.seen : wanted], wanted
         announced = [self._read(body) for body in bodies]
         for one in announced:
-            until(lambda name=one.message.association: not list(self.settings.spool.glob(f"out/*/*{name}")), "folder removed")
+            pattern = f"out/*/*{one.message.association}"
+            until(partial(self._is_gone, pattern), "folder removed")
         return announced
+
+    def _is_gone(self, pattern: str) -> bool:
+        return not list(self.settings.spool.glob(pattern))
 
     def data_set(self, entry: Entry) -> bytes:
         content = self.cloud.objects[entry.key]
@@ -224,7 +229,9 @@ class EdgeProcess:
 class RawPeer:
     """A peer that sends exactly the bytes it is told to."""
 
-    def __init__(self, port: int, contexts: dict[int, tuple[bytes, tuple[bytes, ...]]], *, calling_ae: bytes = b"RAW") -> None:
+    def __init__(
+        self, port: int, contexts: Mapping[int, tuple[bytes, tuple[bytes, ...]]], *, calling_ae: bytes = b"RAW"
+    ) -> None:
         self.sock = socket.create_connection((LOOPBACK, port), timeout=WITHIN_SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         proposed = [pdu.ProposedContext(number, uids[0], uids[1]) for number, uids in contexts.items()]
