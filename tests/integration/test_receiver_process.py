@@ -1,0 +1,182 @@
+"""The receiver as it runs: a process of its own, against the AWS emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract import Ending
+from local.aws import Aws
+from local.ministack import MiniStack
+from local.processes import free_port
+from receiver.dicom import pdu
+from receiver.dicom.sender import send
+from receiver.index import index_bytes
+from tests.support.dicom import ct_series
+from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, small_data_set, until
+
+STORAGE = {1: (CT, (EXPLICIT,))}
+MIB = 1024 * 1024
+
+
+def run_receiver(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A start that is expected to end by itself."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "receiver"]
+    return subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=30, check=False)
+
+
+def peak_rss_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def receiver_pid(edge: EdgeProcess) -> int:
+    assert edge.process is not None
+    group = edge.process.group
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(stat[2]) == group and command.endswith(b"-m\0receiver\0") and b"guardian" not in command:
+                return int(entry.name)
+    raise AssertionError("the receiver's process was not found")
+
+
+def test_a_study_arrives_in_s3_with_its_manifest_and_a_message(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    paths = ct_series(tmp_path / "ct", 5, patient_id="SECRET-PATIENT")
+    with EdgeProcess.prepare(aws, bucket, tmp_path / "edge") as edge:
+        assert all(result.status == 0 for result in send(paths, host="127.0.0.1", port=edge.port, calling_ae="CT_ROOM_1"))
+        (announced,) = edge.announced(1)
+        until(lambda: not [path for path in edge.spool.glob("out/*/*") if path.is_dir()], "the folder is removed")
+    assert (announced.message.bucket, announced.message.ending, announced.message.objects) == (bucket, Ending.RELEASED, 5)
+    assert {entry.key for entry in announced.entries} == edge.keys("instances/")
+    for entry in announced.entries:
+        assert index_bytes(edge.content(entry.key)).digest == entry.digest
+    assert list(edge.spool.glob("out/*")) == []
+    lines = edge.log_path.read_text().splitlines()
+    assert {json.loads(line)["event"] for line in lines} >= {"ready", "association opened", "association announced"}
+    for secret in ("SECRET-PATIENT", "Test^Case", "19700101"):
+        assert secret not in edge.log_path.read_text()
+
+
+def test_a_large_object_is_received_and_uploaded_in_flat_memory(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    size = 300 * MIB
+    head = small_data_set()
+    with EdgeProcess.prepare(aws, bucket, tmp_path / "edge", upload_workers=2) as edge:
+        small = RawPeer(edge.port, STORAGE)
+        small.store(b"1.8", head)
+        small.release()
+        edge.announced(1)
+        before = peak_rss_bytes(receiver_pid(edge))
+        peer = RawPeer(edge.port, STORAGE)
+        peer.sock.sendall(pdu.store_request(1, CT, b"1.9", 1) + pdu.p_data_header(len(head), 1, 0) + head)
+        piece = pdu.p_data_header(131000, 1, 0) + bytes(131000)
+        for _ in range(size // 131000):
+            peer.sock.sendall(piece)
+        peer.sock.sendall(pdu.p_data_header(0, 1, pdu.LAST))
+        assert peer.status() == 0
+        peer.release()
+        (announced,) = edge.announced(1)
+        grown = peak_rss_bytes(receiver_pid(edge)) - before
+    (entry,) = announced.entries
+    assert entry.size_bytes > size - 131000
+    assert (entry.study_instance_uid, entry.series_instance_uid) == ("1.2.3", "1.2.3.4")
+    assert aws.s3.head_object(Bucket=bucket, Key=entry.key)["ContentLength"] == entry.size_bytes
+    assert grown < 80 * MIB, f"{grown / MIB:.0f} MiB more for an object of {size / MIB:.0f} MiB"
+    aws.s3.delete_object(Bucket=bucket, Key=entry.key)  # the emulator keeps it in memory
+
+
+def test_sigterm_lets_an_association_end_and_leaves_nothing(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    edge = EdgeProcess.prepare(aws, bucket, tmp_path / "edge")
+    edge.start()
+    peer = RawPeer(edge.port, STORAGE)
+    peer.store(b"1.9", small_data_set())
+    os.kill(receiver_pid(edge), 15)
+    assert peer.store(b"1.10", small_data_set(), message_id=2) == 0
+    peer.release()
+    assert edge.process is not None
+    assert edge.process.wait(15) == 0
+    edge.stop()
+    assert len(edge.announced(1)[0].entries) == 2
+    assert list(edge.spool.glob("out/*")) == []
+
+
+def test_what_a_killed_receiver_left_is_announced_as_recovered_by_the_next(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    edge = EdgeProcess.prepare(aws, bucket, tmp_path / "edge")
+    edge.start()
+    peer = RawPeer(edge.port, STORAGE, calling_ae=b"CT_9")
+    for number in range(3):
+        peer.store(b"1.%d" % number, small_data_set(more=b"%d" % number))
+    edge.kill()
+    peer.sock.close()
+    with edge:
+        (announced,) = edge.announced(1)
+    assert (announced.manifest.ending, announced.manifest.calling_ae) == (Ending.RECOVERED, "CT_9")
+    assert [entry.sop_instance_uid for entry in announced.entries] == ["1.0", "1.1", "1.2"]
+
+
+def test_an_outage_of_the_cloud_is_outlived_without_a_restart(tmp_path: Path) -> None:
+    state, port = tmp_path / "aws", free_port()
+    cloud = MiniStack.start(state, port)
+    cloud.aws.s3.create_bucket(Bucket="outage")
+    edge = EdgeProcess.prepare(cloud.aws, "outage", tmp_path / "edge")
+    try:
+        with edge:
+            first, second = ct_series(tmp_path / "1", 5), ct_series(tmp_path / "2", 5)
+            peer = RawPeer(edge.port, STORAGE)
+            peer.store(b"1.9", small_data_set())
+            cloud.stop()
+            for paths in (first, second):
+                assert all(result.status == 0 for result in send(paths, host="127.0.0.1", port=edge.port))
+            peer.release()
+            until(lambda: "will be tried again" in edge.log_path.read_text(), "the outage is seen")
+            cloud = MiniStack.start(state, port)
+            assert sorted(len(one.entries) for one in edge.announced(3)) == [1, 5, 5]
+    finally:
+        cloud.stop()
+
+
+def test_a_second_receiver_on_the_same_spool_is_told_what_to_do(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    with EdgeProcess.prepare(aws, bucket, tmp_path / "edge") as edge:
+        done = run_receiver(edge.environment())
+    assert done.returncode == 2
+    assert "Another receiver uses the spool" in done.stderr
+    assert "AHI_INGEST_SPOOL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("EDGE_ID", "Not An Edge", "Set AHI_INGEST_EDGE_ID: edge: expected up to 32 of a-z"),
+        ("EDGE_ID", "", "Set AHI_INGEST_EDGE_ID: is not set"),
+        ("SPOOL", "relative/path", "Set AHI_INGEST_SPOOL: expected an absolute path"),
+        ("PORT", "99999", "Set AHI_INGEST_PORT: "),
+        ("QUEUE_URL", "inbound", "Set AHI_INGEST_QUEUE_URL: "),
+        ("IDLE_TIMEOUT_SECONDS", "soon", "Set AHI_INGEST_IDLE_TIMEOUT_SECONDS: "),
+        ("SPOOL", "/proc/nothing/spool", "The receiver cannot start"),
+    ],
+)
+def test_an_impossible_setting_stops_the_start_with_what_to_do(tmp_path: Path, name: str, value: str, said: str) -> None:
+    environment = EdgeProcess(Aws("http://127.0.0.1:1"), "bucket", "http://queue", tmp_path, {name: value}).environment()
+    done = run_receiver(environment)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_stops_the_start_with_what_to_do(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    with EdgeProcess.prepare(aws, bucket, tmp_path / "edge") as edge:
+        taken = EdgeProcess(aws, bucket, "http://queue", tmp_path / "other", {"PORT": str(edge.port)})
+        (tmp_path / "other").mkdir()
+        done = run_receiver(taken.environment())
+    assert done.returncode == 2
+    assert "AHI_INGEST_PORT" in done.stderr
