@@ -13,7 +13,7 @@ from contract.uids import uid_from_wire
 from receiver.cloud import Cloud
 from receiver.dicom.listener import Acceptor, Listener
 from receiver.dicom.p_data import ObjectSink, StoreRequest
-from receiver.filesystem import LocalFileSystem
+from receiver.filesystem import FileSystem, LocalFileSystem
 from receiver.part10 import head_bytes
 from receiver.settings import Settings
 from receiver.spool import AssociationFolder, ObjectWriter, Spool
@@ -25,13 +25,13 @@ _log = logging.getLogger(__name__)
 class Receiver(Acceptor):
     """One process's receiver. `start` and `stop`, once each."""
 
-    def __init__(self, settings: Settings, cloud: Cloud) -> None:
+    def __init__(self, settings: Settings, cloud: Cloud, files: FileSystem | None = None) -> None:
         """Take the spool and bind the port. Raises SpoolInUseError, OSError."""
         self._settings = settings
         self._spool = Spool(
             settings.spool,
             edge=settings.edge_id,
-            files=LocalFileSystem(),
+            files=files or LocalFileSystem(),
             part_max_objects=settings.part_max_objects,
             part_max_bytes=settings.part_max_bytes,
         )

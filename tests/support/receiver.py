@@ -21,8 +21,8 @@ from contract.message import InboundMessage
 from contract.strict import from_json
 from local.aws import Aws
 from local.processes import LOOPBACK, Process
-from receiver.cloud import Cloud
 from receiver.dicom import pdu
+from receiver.filesystem import FileSystem
 from receiver.service import Receiver
 from receiver.settings import Settings
 from tests.support.cloud import FakeCloud
@@ -105,13 +105,15 @@ class Edge:
 
 
 @contextmanager
-def running_edge(folder: Path, cloud: Cloud | None = None, **settings: Any) -> Iterator[Edge]:
+def running_edge(
+    folder: Path, cloud: FakeCloud | None = None, files: FileSystem | None = None, **settings: Any
+) -> Iterator[Edge]:
     """A receiver in this process, with its spool below `folder`."""
     used = cloud or FakeCloud()
     made = settings_for(folder / "spool", **settings)
-    receiver = Receiver(made, used)
+    receiver = Receiver(made, used, files)
     receiver.start()
-    edge = Edge(receiver, used, made)  # type: ignore[arg-type]  # tests that look into the cloud give a FakeCloud
+    edge = Edge(receiver, used, made)
     try:
         yield edge
     finally:

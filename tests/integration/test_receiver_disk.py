@@ -1,0 +1,104 @@
+"""What senders are told when the disk does not take an object, and that nothing else suffers."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from receiver.filesystem import Chunk, LocalFileSystem
+from tests.support.receiver import CT, EXPLICIT, RawPeer, running_edge, small_data_set
+
+STORAGE = {1: (CT, (EXPLICIT,))}
+
+
+class FailingDisk(LocalFileSystem):
+    """Real files; the operation named fails as often as told, where objects are concerned."""
+
+    def __init__(self) -> None:
+        self.failing = ""
+        self.error = errno.ENOSPC
+        self.times = 0
+
+    def create(self, path: Path) -> int:
+        self._maybe_fail("create")
+        return super().create(path)
+
+    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
+        self._maybe_fail("write")
+        super().write(file, chunks)
+
+    def sync_file(self, file: int) -> None:
+        self._maybe_fail("sync_file")
+        super().sync_file(file)
+
+    def close(self, file: int) -> None:
+        super().close(file)
+        self._maybe_fail("close")
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._maybe_fail("rename")
+        super().rename(source, target)
+
+    def sync_folder(self, path: Path) -> None:
+        self._maybe_fail("sync_folder")
+        super().sync_folder(path)
+
+    def _maybe_fail(self, operation: str) -> None:
+        if operation == self.failing and self.times > 0:
+            self.times -= 1
+            raise OSError(self.error, "the disk did not do it")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+@pytest.mark.parametrize("operation", ["create", "write", "sync_file", "close", "rename"])
+def test_an_object_that_the_disk_does_not_take_is_answered_out_of_resources(tmp_path: Path, operation: str, error: int) -> None:
+    disk = FailingDisk()
+    with running_edge(tmp_path, files=disk) as edge:
+        peer = RawPeer(edge.port, STORAGE)
+        assert peer.store(b"1.1", small_data_set(more=b"1")) == 0x0000
+        disk.failing, disk.error, disk.times = operation, error, 1
+        assert peer.store(b"1.2", small_data_set() + bytes(1_000_000)) == 0xA700
+        assert peer.store(b"1.3", small_data_set(more=b"3")) == 0x0000
+        peer.release()
+        (announced,) = edge.announced()
+        assert [entry.sop_instance_uid for entry in announced.entries] == ["1.1", "1.3"]
+
+
+def test_a_folder_whose_sync_failed_takes_no_more_objects_and_the_next_association_does(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    with running_edge(tmp_path, files=disk) as edge:
+        peer = RawPeer(edge.port, STORAGE)
+        assert peer.store(b"1.1", small_data_set()) == 0x0000
+        disk.failing, disk.times = "sync_folder", 1
+        assert [peer.store(b"1.%d" % number, small_data_set()) for number in (2, 3)] == [0xA700, 0xA700]
+        peer.release()
+        again = RawPeer(edge.port, STORAGE)
+        assert again.store(b"1.2", small_data_set()) == 0x0000
+        again.release()
+        assert sorted(len(one.entries) for one in edge.announced(2)) == [1, 1]
+
+
+def test_an_association_whose_folder_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    with running_edge(tmp_path, files=disk) as edge:
+        peer = RawPeer(edge.port, STORAGE)
+        disk.failing, disk.times = "sync_file", 1  # association.json
+        assert [peer.store(b"1.%d" % number, small_data_set()) for number in (1, 2)] == [0xA700, 0xA700]
+        peer.release()
+        assert edge.receiver.uploads.wait_until_done(5)
+        assert [path for path in edge.settings.spool.glob("out/*/*") if path.is_dir()] == []
+        assert edge.cloud.messages == []
+
+
+def test_a_seal_that_the_disk_does_not_take_at_first_is_written_later(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    with running_edge(tmp_path, files=disk) as edge:
+        peer = RawPeer(edge.port, STORAGE)
+        assert peer.store(b"1.1", small_data_set()) == 0x0000
+        disk.failing, disk.times = "create", 2
+        peer.release()
+        (announced,) = edge.announced()
+        assert (str(announced.manifest.ending), announced.manifest.sequence) == ("released", 1)

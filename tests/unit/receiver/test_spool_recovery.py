@@ -1,0 +1,279 @@
+"""Each thing that a dead process may leave in the spool, by name, and what the next start makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contract import Ending
+from contract.manifest import AssociationManifest
+from contract.strict import from_json
+from receiver.cloud import CloudUnavailableError
+from receiver.filesystem import LocalFileSystem
+from receiver.part10 import head_bytes
+from receiver.spool import AssociationFolder, Spool, SpoolInUseError
+from receiver.uploads import AssociationUpload, Uploads
+from tests.support.cloud import FakeCloud
+from tests.support.forgetful import Chooser, CrashError, ForgetfulFileSystem
+
+NOW = datetime(2026, 11, 24, 2, 15, 1, 123000, tzinfo=UTC)
+HEAD = head_bytes(sop_class=b"1.2.3", sop_instance=b"1.9", transfer_syntax=b"1.2.4", source_ae=b"CT")
+
+
+class Life:
+    """A receiver whose process can die at any point, its disk and its cloud."""
+
+    def __init__(self) -> None:
+        self.disk = ForgetfulFileSystem()
+        self.cloud = FakeCloud()
+        self.start()
+
+    def start(self) -> None:
+        self.spool = Spool(
+            Path("/spool"), edge="edge-1", files=self.disk, part_max_objects=5000, part_max_bytes=10**10, now=lambda: NOW
+        )
+        self.uploads = Uploads(self.cloud, bucket="bucket")
+
+    def begin(self) -> tuple[AssociationFolder, AssociationUpload]:
+        folder = self.spool.begin_association(calling_ae="CT", called_ae="ANY", peer="127.0.0.1")
+        return folder, self.uploads.begin(folder)
+
+    def store(self, folder: AssociationFolder, upload: AssociationUpload, content: bytes) -> None:
+        writer = folder.begin_object(HEAD)
+        writer.write([content])
+        upload.add(writer.commit())
+
+    def work(self) -> None:
+        while self.uploads.run_next():
+            pass
+
+    def die(self) -> None:
+        """kill -9: what was written stays."""
+        self.disk = self.disk.crashed(Chooser(None, keep_all=True))
+
+    def recover(self) -> list[AssociationFolder]:
+        self.start()
+        leftovers = self.spool.leftovers()
+        for folder in leftovers:
+            self.uploads.resume(folder)
+        self.work()
+        return leftovers
+
+    def folders(self) -> list[str]:
+        return [path for path in self.disk.tree() if "-CT-" in path]
+
+    def manifests(self) -> list[AssociationManifest]:
+        return [
+            from_json(AssociationManifest, content)
+            for key, content in self.cloud.objects.items()
+            if key.endswith("/manifest.json")
+        ]
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+def dies_at(life: Life, operation: str, act: Callable[[], object]) -> None:
+    """Do `act` with the process dying just before the disk's next `operation`."""
+    real = getattr(life.disk, operation)
+
+    def die(*_: object) -> None:
+        life.disk._dead = True
+        raise CrashError
+
+    setattr(life.disk, operation, die)
+    with pytest.raises(CrashError):
+        act()
+    setattr(life.disk, operation, real)
+    life.die()
+
+
+def test_a_half_written_object_is_removed_and_the_objects_before_are_kept(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    writer = folder.begin_object(HEAD)
+    writer.write([b"half"])
+    life.die()
+    life.recover()
+    (manifest,) = life.manifests()
+    assert (manifest.objects, manifest.ending, manifest.calling_ae) == (1, Ending.RECOVERED, "CT")
+    assert life.folders() == []
+
+
+def test_a_folder_without_an_object_is_removed_in_silence(life: Life) -> None:
+    folder, _ = life.begin()
+    writer = folder.begin_object(HEAD)
+    dies_at(life, "sync_file", writer.commit)
+    assert life.recover() == []
+    assert (life.folders(), life.cloud.objects, life.cloud.messages) == ([], {}, [])
+
+
+def test_a_folder_without_its_start_facts_is_removed_in_silence(life: Life) -> None:
+    folder, _ = life.begin()
+    dies_at(life, "create", lambda: folder.begin_object(HEAD))
+    assert life.recover() == []
+    assert (life.folders(), life.cloud.messages) == ([], [])
+
+
+def test_an_association_that_never_ended_is_sealed_as_recovered(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    life.die()
+    life.recover()
+    assert [manifest.ending for manifest in life.manifests()] == [Ending.RECOVERED]
+
+
+def test_a_sealed_association_keeps_its_own_ending_and_number(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    upload.end(Ending.ABORTED, NOW)
+    life.die()
+    life.recover()
+    assert [(manifest.ending, manifest.sequence) for manifest in life.manifests()] == [(Ending.ABORTED, 1)]
+
+
+def test_an_association_that_is_half_uploaded_is_uploaded_again_under_the_same_keys(life: Life) -> None:
+    folder, upload = life.begin()
+    for content in (b"one", b"two"):
+        life.store(folder, upload, content)
+    upload.end(Ending.RELEASED, NOW)
+    life.uploads.run_next()
+    before = set(life.cloud.objects)
+    assert len(before) == 1
+    life.die()
+    life.recover()
+    assert before < set(life.cloud.objects)
+    assert len([key for key in life.cloud.objects if key.startswith("instances/")]) == 2
+
+
+def test_what_is_uploaded_without_a_manifest_gets_one(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    upload.end(Ending.RELEASED, NOW)
+    life.uploads.run_next()
+    dies_at(life, "create", life.uploads.run_next)
+    life.recover()
+    assert (len(life.manifests()), len(life.cloud.messages)) == (1, 1)
+
+
+def test_a_manifest_without_a_message_is_announced_without_the_objects_being_sent_again(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    upload.end(Ending.RELEASED, NOW)
+    life.uploads.run_next()
+    life.cloud.failure = CloudUnavailableError("away")
+    with pytest.raises(CloudUnavailableError):
+        life.uploads.run_next()
+    life.cloud.failure = None
+    life.die()
+    instances = {key for key in life.cloud.objects if key.startswith("instances/")}
+    for key in instances:
+        del life.cloud.objects[key]  # would be there again if it were sent again
+    life.recover()
+    assert len(life.cloud.messages) == 1
+    assert not any(key.startswith("instances/") for key in life.cloud.objects)
+
+
+def test_a_message_before_the_removal_is_sent_again_the_same(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    upload.end(Ending.RELEASED, NOW)
+    life.uploads.run_next()
+    dies_at_removal(life)
+    assert len(life.cloud.messages) == 1
+    life.recover()
+    assert len(life.cloud.messages) == 2
+    assert len(set(life.cloud.messages)) == 1
+    assert life.folders() == []
+
+
+def dies_at_removal(life: Life) -> None:
+    """The process dies just before the folder is renamed to removed-..."""
+    real = life.disk.rename
+
+    def rename(source: Path, target: Path) -> None:
+        if target.name.startswith("removed-"):
+            life.disk._dead = True
+            raise CrashError
+        real(source, target)
+
+    life.disk.rename = rename  # type: ignore[method-assign]
+    with pytest.raises(CrashError):
+        life.uploads.run_next()
+    life.die()
+
+
+def test_a_half_removed_folder_is_removed_and_not_announced_again(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    upload.end(Ending.RELEASED, NOW)
+    life.uploads.run_next()
+    dies_at(life, "remove_folder", life.uploads.run_next)
+    assert any("/removed-" in path for path in life.disk.tree())
+    assert life.recover() == []
+    assert (len(life.cloud.messages), life.folders()) == (1, [])
+
+
+def test_an_object_whose_start_facts_are_gone_is_still_announced(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    life.die()
+    life.disk.remove_file(folder.path / "association.json")
+    life.recover()
+    (manifest,) = life.manifests()
+    assert (manifest.association, manifest.calling_ae, manifest.objects) == (folder.facts.association, "", 1)
+
+
+def test_a_folder_that_cannot_be_read_is_left_and_the_others_are_recovered(life: Life) -> None:
+    bad, upload = life.begin()
+    life.store(bad, upload, b"one")
+    good, good_upload = life.begin()
+    life.store(good, good_upload, b"two")
+    upload.end(Ending.RELEASED, NOW)
+    life.die()
+    life.disk.remove_file(bad.path / "sealed.json")
+    life.disk.write(life.disk.create(bad.path / "sealed.json"), [b"noise"])
+    life.recover()
+    assert [manifest.association for manifest in life.manifests()] == [good.facts.association]
+    assert [path for path, _ in life.spool.unreadable] == [bad.path]
+    assert any(path.startswith(str(bad.path)) for path in life.disk.tree())
+
+
+def test_what_a_living_process_owns_is_not_touched(life: Life) -> None:
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    boot = folder.path.parent
+    life.die()
+    life.disk.lock(boot / "lock")
+    before = [path for path in life.disk.tree() if str(boot) in path]
+    assert life.recover() == []
+    assert [path for path in life.disk.tree() if str(boot) in path] == before
+
+
+def test_sequence_numbers_go_on_after_a_restart(life: Life) -> None:
+    for _ in range(3):
+        folder, upload = life.begin()
+        life.store(folder, upload, b"one")
+        upload.end(Ending.RELEASED, NOW)
+        life.work()
+        life.die()
+        life.recover()
+    assert [json.loads(message)["sequence"] for message in life.cloud.messages] == [1, 2, 3]
+
+
+def test_a_spool_on_a_real_disk_has_one_owner_and_gives_it_back(tmp_path: Path) -> None:
+    def spool() -> Spool:
+        return Spool(tmp_path, edge="edge-1", files=LocalFileSystem(), part_max_objects=1, part_max_bytes=1)
+
+    first = spool()
+    with pytest.raises(SpoolInUseError, match="Stop it first, or give this one a spool of its own"):
+        spool()
+    first.close()
+    spool().close()
+    assert list((tmp_path / "out").iterdir()) == []

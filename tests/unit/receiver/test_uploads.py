@@ -1,0 +1,179 @@
+"""The upload queue: order, failures that hold up nothing, and workers that wait and never end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from contract import Ending
+from contract.manifest import PartManifest
+from contract.strict import from_json
+from receiver.cloud import CloudRefusedError, CloudUnavailableError
+from receiver.part10 import head_bytes
+from receiver.spool import AssociationFolder, Spool
+from receiver.uploads import AssociationUpload, Uploads, UploadWorkers
+from tests.support.cloud import FakeCloud
+from tests.support.forgetful import ForgetfulFileSystem
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+class ChoosyCloud(FakeCloud):
+    """Refuses every object whose content holds `refused`."""
+
+    refused = b"poison"
+
+    def put_bytes(self, key: str, content: bytes) -> None:
+        if self.refused in content and key.startswith("instances/"):
+            raise CloudRefusedError("PutObject refused")
+        super().put_bytes(key, content)
+
+
+class Sender:
+    """Stores objects without a network."""
+
+    def __init__(self, cloud: FakeCloud) -> None:
+        self.disk = ForgetfulFileSystem()
+        self.spool = Spool(Path("/spool"), edge="edge-1", files=self.disk, part_max_objects=5000, part_max_bytes=10**10)
+        self.uploads = Uploads(cloud, bucket="bucket")
+
+    def begin(self) -> tuple[AssociationFolder, AssociationUpload]:
+        folder = self.spool.begin_association(calling_ae="CT", called_ae="ANY", peer="127.0.0.1")
+        return folder, self.uploads.begin(folder)
+
+    def store(self, folder: AssociationFolder, upload: AssociationUpload, uid: str, content: bytes) -> None:
+        head = head_bytes(sop_class=b"1.2.3", sop_instance=uid.encode(), transfer_syntax=b"1.2.4", source_ae=b"CT")
+        writer = folder.begin_object(head)
+        writer.write([content])
+        upload.add(writer.commit())
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[[Uploads], UploadWorkers]]:
+    started: list[UploadWorkers] = []
+
+    def start(uploads: Uploads) -> UploadWorkers:
+        pool = UploadWorkers(uploads, workers=4, backoff_max_seconds=0.05)
+        pool.start()
+        started.append(pool)
+        return pool
+
+    yield start
+    for pool in started:
+        pool.stop(timeout_seconds=5)
+
+
+def entries(cloud: FakeCloud) -> list[str]:
+    (part,) = (content for key, content in cloud.objects.items() if key.endswith("/1.json"))
+    return [entry.sop_instance_uid for entry in from_json(PartManifest, part).entries]
+
+
+def test_the_manifest_lists_objects_in_order_of_arrival_whichever_was_read_first(
+    workers: Callable[[Uploads], UploadWorkers],
+) -> None:
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    uids = [f"1.{number}" for number in range(1, 200)]
+    workers(sender.uploads)
+    for uid in uids:
+        sender.store(folder, upload, uid, uid.encode() * 50)
+    upload.end(Ending.RELEASED, NOW)
+    assert sender.uploads.wait_until_done(20)
+    assert entries(cloud) == uids
+
+
+def test_an_object_whose_predecessor_is_still_read_waits_without_a_worker() -> None:
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    sender.store(folder, upload, "1.1", b"first")
+    sender.store(folder, upload, "1.2", b"second")
+    reading, go_on = threading.Event(), threading.Event()
+    real = sender.disk.open
+
+    def slow_open(path: Path) -> IO[bytes]:
+        if path.name.startswith("000001"):
+            reading.set()
+            assert go_on.wait(10)
+        return real(path)
+
+    sender.disk.open = slow_open  # type: ignore[method-assign]
+    slow = threading.Thread(target=sender.uploads.run_next)
+    slow.start()
+    assert reading.wait(10)
+    assert sender.uploads.run_next()  # returns, though the second object cannot be placed yet
+    assert cloud.objects == {}
+    go_on.set()
+    slow.join(10)
+    upload.end(Ending.RELEASED, NOW)
+    while sender.uploads.run_next():
+        pass
+    assert entries(cloud) == ["1.1", "1.2"]
+
+
+def test_an_object_that_is_always_refused_does_not_hold_up_the_others(workers: Callable[[Uploads], UploadWorkers]) -> None:
+    cloud = ChoosyCloud()
+    sender = Sender(cloud)
+    poisoned, poisoned_upload = sender.begin()
+    for number in range(20):
+        sender.store(poisoned, poisoned_upload, f"9.{number}", b"poison %d" % number)
+    poisoned_upload.end(Ending.RELEASED, NOW)
+    good, good_upload = sender.begin()
+    sender.store(good, good_upload, "1.1", b"good")
+    good_upload.end(Ending.RELEASED, NOW)
+    workers(sender.uploads)
+    wait_for(sender.uploads, 1)
+    assert len(cloud.messages) == 1
+    cloud.refused = b"nothing any more"
+    assert sender.uploads.wait_until_done(20)
+    assert len(cloud.messages) == 2
+
+
+def wait_for(uploads: Uploads, left: int) -> None:
+    with uploads._changed:
+        assert uploads._changed.wait_for(lambda: len(uploads._open) == left, 20)
+
+
+def test_an_outage_is_waited_out_and_costs_few_attempts(workers: Callable[[Uploads], UploadWorkers]) -> None:
+    cloud = FakeCloud()
+    cloud.failure = CloudUnavailableError("away")
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    for number in range(500):
+        sender.store(folder, upload, f"1.{number}", b"x%d" % number)
+    upload.end(Ending.RELEASED, NOW)
+    workers(sender.uploads)
+    assert not sender.uploads.wait_until_done(0.5)
+    assert 4 <= cloud.failed_calls < 400
+    cloud.failure = None
+    assert sender.uploads.wait_until_done(20)
+    assert len(entries(cloud)) == 500
+
+
+def test_a_removal_that_fails_does_not_send_the_message_again() -> None:
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    sender.store(folder, upload, "1.1", b"x")
+    upload.end(Ending.RELEASED, NOW)
+    assert sender.uploads.run_next()
+    real, failures = sender.disk.remove_folder, [1, 2]
+
+    def remove_folder(path: Path) -> None:
+        if failures:
+            failures.pop()
+            raise OSError("busy")
+        real(path)
+
+    sender.disk.remove_folder = remove_folder  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(OSError, match="busy"):
+            sender.uploads.run_next()
+    assert sender.uploads.run_next()
+    assert (len(cloud.messages), sender.uploads.open_associations) == (1, 0)
