@@ -5,6 +5,8 @@ Invariants, which make any order of slices, repeated and side by side, give the 
 - Attributes are those of the object with the highest `described_order`; `instance.object_hash` with them.
 - The parent of a UID is the one that the object with the lowest order named: the first. Another that is named for the same
   UID is a conflict, and moves nothing; then every parent that was named is in `conflict`.
+- An object without a PatientID names no patient: its study's stand-in for one gives way to the first PatientID, and is never
+  a conflict. The stand-in's own row of `patient` stays, without studies.
 - What is compared in Python was locked by an upsert of the same transaction before.
 """
 
@@ -56,6 +58,7 @@ class Described:
     series_instance_uid: str | None
     study_instance_uid: str | None
     patient_key: str | None
+    has_patient_id: bool
     levels: Mapping[Level, LevelValues]
 
 
@@ -137,6 +140,8 @@ ON DUPLICATE KEY UPDATE level = VALUES(level)
 
 Parent = tuple[str | None, ...]
 
+_STAND_IN = "~"  # before an order: sorts after every order without it, since those begin with a digit
+
 
 def write_indexed(cursor: Cursor, objects: Sequence[IndexedObject]) -> None:
     """Upsert all rows of a slice, table by table in the catalog's lock order."""
@@ -189,17 +194,19 @@ def _claim(level: Level, listed: Listed, said: Described) -> _Claim | None:
     uid: str | None
     parent: Parent
     extra: tuple[str | None, ...] = ()
+    parent_order = listed.object_order
     match level:
         case Level.PATIENT:
             uid, parent = said.patient_key, ()
         case Level.STUDY:
             uid, parent = said.study_instance_uid, (said.patient_key,)
+            parent_order = parent_order if said.has_patient_id else _STAND_IN + parent_order
         case Level.SERIES:
             uid, parent = said.series_instance_uid, (said.study_instance_uid,)
         case Level.INSTANCE:
             uid, parent = said.sop_instance_uid, (said.study_instance_uid, said.series_instance_uid)
             extra = (listed.object_hash, said.sop_class_uid)
-    return None if uid is None else _Claim(uid, parent, listed.object_order, extra, said.levels[level])
+    return None if uid is None else _Claim(uid, parent, parent_order, extra, said.levels[level])
 
 
 def _grouped(claims: Iterable[_Claim]) -> Iterable[list[_Claim]]:
@@ -232,7 +239,8 @@ def _settle_parents(cursor: Cursor, level: Level, claims: Sequence[_Claim]) -> l
         parent, parent_order = holders[claim.uid]
         if claim.parent == parent:
             continue
-        conflicts += [(str(level), claim.uid, _parent_text(one)) for one in (parent, claim.parent)]
+        if not (parent_order.startswith(_STAND_IN) or claim.parent_order.startswith(_STAND_IN)):
+            conflicts += [(str(level), claim.uid, _parent_text(one)) for one in (parent, claim.parent)]
         if claim.parent_order < parent_order:
             cursor.execute(set_parent, (*claim.parent, claim.parent_order, claim.uid))
             holders[claim.uid] = (claim.parent, claim.parent_order)

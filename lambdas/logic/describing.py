@@ -54,12 +54,14 @@ def describe(header: Header, listed: Listed, origin: Origin) -> Described:
             raise UnreadableError("it has no SOP Instance UID")
         levels = {level: _level_values(level, values, listed, origin) for level in Level}
         study = uids["StudyInstanceUID"]
+        patient_id = values.text("PatientID") or ""
         return Described(
             sop_instance_uid=uids["SOPInstanceUID"],
             sop_class_uid=uids["SOPClassUID"],
             series_instance_uid=uids["SeriesInstanceUID"],
             study_instance_uid=study,
-            patient_key=patient_key(values.text("PatientID") or "", values.text("IssuerOfPatientID") or "", study),
+            patient_key=patient_key(patient_id, values.text("IssuerOfPatientID") or "", study),
+            has_patient_id=bool(patient_id.strip()),
             levels=levels,
         )
 

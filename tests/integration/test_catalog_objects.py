@@ -8,6 +8,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -161,7 +162,7 @@ def test_indexers_side_by_side_on_one_study_lose_nothing(
 
 
 def _object(
-    number: int, *, order: str, series: str = "3.1", study: str = "2.1", patient: str = "a", text: str = ""
+    number: int, *, order: str, series: str = "3.1", study: str = "2.1", patient: str = "a", text: str = "", has_id: bool = True
 ) -> IndexedObject:
     """An object that says what it is told to."""
     entry = Entry(
@@ -192,6 +193,7 @@ def _object(
             series_instance_uid=series,
             study_instance_uid=study,
             patient_key=patient * 64,
+            has_patient_id=has_id,
             levels={level: LevelValues(values=said, raw_values=None, described_order=order) for level, said in values.items()},
         ),
     )
@@ -214,9 +216,38 @@ def test_the_same_uid_under_another_parent_is_a_conflict_and_moves_nothing(catal
     ]
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("together", [True, False])
+def test_an_object_without_a_patient_id_takes_its_study_from_no_patient(
+    catalog: Catalog, order: tuple[int, ...], *, together: bool
+) -> None:
+    report = _object(1, order="1", patient="0", has_id=False)
+    images = [_object(2, order="2", patient="a"), _object(3, order="3", patient="a")]
+    shuffled = [[report, *images][place] for place in order]
+    for group in [shuffled] if together else [[one] for one in shuffled]:
+        catalog.transaction(lambda cursor, group=group: write_indexed(cursor, group))  # type: ignore[misc]
+    assert [(row["patient_key"], row["parent_order"]) for row in rows(catalog, "study")] == [("a" * 64, "2")]
+    assert rows(catalog, "conflict") == []
+
+
+def test_a_second_patient_id_is_a_conflict_whatever_objects_without_one_came_between(catalog: Catalog) -> None:
+    for number, (patient, has_id) in enumerate([("0", False), ("b", True), ("0", False), ("a", True)]):
+        one = _object(number, order=str(9 - number), patient=patient, has_id=has_id)
+        catalog.transaction(lambda cursor, one=one: write_indexed(cursor, [one]))  # type: ignore[misc]
+    assert [row["patient_key"] for row in rows(catalog, "study")] == ["a" * 64]
+    assert sorted(row["parent"] for row in rows(catalog, "conflict")) == ["a" * 64, "b" * 64]
+
+
 def test_any_order_and_grouping_of_conflicting_objects_gives_the_same_rows(catalog: Catalog) -> None:
     objects = [
-        _object(number, order=f"{order}.{number}", series=f"3.{order % 3}", study=f"2.{order % 2}", patient="abcd"[order])
+        _object(
+            number,
+            order=f"{order}.{number}",
+            series=f"3.{order % 3}",
+            study=f"2.{order % 2}",
+            patient="01"[order % 2] if number == 0 else "abcd"[order],
+            has_id=number != 0,
+        )
         for order in range(4)
         for number in range(3)
     ]
