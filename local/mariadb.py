@@ -69,8 +69,11 @@ class MariaDb:
         state_folder.mkdir(parents=True, exist_ok=True)
         state_folder = state_folder.resolve()
         data, log_path = state_folder / "data", state_folder / "mariadb.log"
+        # A server that starts removes every temporary table in its tmpdir, another server's too.
+        scratch = state_folder / "tmp"
+        scratch.mkdir(exist_ok=True)
         if not data.exists():
-            _install(data, log_path)
+            _install(data, scratch, log_path)
         address = DatabaseAddress(host=LOOPBACK, port=port, user=USER, password=_password(state_folder), database=DATABASE)
         process = Process.start(
             "MariaDB",
@@ -79,6 +82,7 @@ class MariaDb:
                 "--no-defaults",
                 *_as_root(),
                 f"--datadir={data}",
+                f"--tmpdir={scratch}",
                 f"--bind-address={LOOPBACK}",
                 f"--port={port}",
                 f"--socket={_socket_path(state_folder)}",
@@ -124,7 +128,7 @@ def _program(name: str) -> str:
     return path
 
 
-def _install(data: Path, log_path: Path) -> None:
+def _install(data: Path, scratch: Path, log_path: Path) -> None:
     """Make the data folder under another name and rename it, so that one that exists is whole."""
     unfinished = data.with_name("data.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -135,6 +139,7 @@ def _install(data: Path, log_path: Path) -> None:
                 "--no-defaults",
                 *_as_root(),
                 f"--datadir={unfinished}",
+                f"--tmpdir={scratch}",
                 "--auth-root-authentication-method=socket",  # no password means no login over TCP
                 "--skip-name-resolve",
                 "--skip-test-db",

@@ -37,6 +37,13 @@ def test_committed_rows_and_the_password_survive_kill_9(tmp_path: Path) -> None:
             assert cursor.fetchall() == ((7,),)
 
 
+def test_temporary_tables_are_its_own(mariadb_server: MariaDb) -> None:
+    """Another server that starts on the same tmpdir would remove them."""
+    with connect(mariadb_server.address) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@tmpdir")
+        assert cursor.fetchone() == (str(mariadb_server.process.log_path.parent / "tmp"),)
+
+
 def test_secrets_are_readable_by_their_owner_only(mariadb_server: MariaDb) -> None:
     folder = mariadb_server.process.log_path.parent
     for name in ("password", "init.sql"):
