@@ -20,7 +20,7 @@ In a test, in process, on a clock that jumps over waits:
     outcome.seconds                                                  # of the execution, on the fake clock
     stubs.calls                                                      # what was called, in order
 
-Several machines, a restart, a StopExecution: use the `Engine` itself.
+Several machines, a restart, a StopExecution, a redrive: use the `Engine` itself.
 
     with Engine(stubs, log_path=tmp_path / "log.sqlite", clock=FakeClock()) as engine:
         child = engine.create_state_machine("import", import_definition)

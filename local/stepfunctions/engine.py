@@ -116,6 +116,10 @@ class Engine:
         """Does nothing to an execution that has ended. Raises ApiError."""
         return self._turn(lambda: self._runner.stop(arn, error, cause).snapshot())
 
+    def redrive_execution(self, arn: str, *, client_token: str | None = None) -> float:
+        """When it was redriven; the same again for the same token. Raises ApiError."""
+        return self._turn(lambda: self._runner.redrive(arn, client_token))
+
     def execution(self, arn: str) -> Execution:
         """Raises ApiError."""
         return self._turn(lambda: self._runner.get(arn).snapshot())

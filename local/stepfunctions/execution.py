@@ -45,13 +45,19 @@ class Execution:
     started_at: float
     role_arn: str
     status: Status = "RUNNING"
-    stopped_at: float | None = None
+    stopped_at: float | None = None  # None again while a redrive runs
+    redrives: list[tuple[str | None, float]] = field(default_factory=list)  # client token and time, oldest first
     live: Live | None = None
 
     def snapshot(self) -> Execution:
-        return replace(self, live=None)
+        return replace(self, live=None, redrives=list(self.redrives))
+
+    @property
+    def redriven_at(self) -> float | None:
+        return self.redrives[-1][1] if self.redrives else None
 
     def facts(self, definition: Definition, input_: Json) -> Facts:
+        redriven = {} if self.redriven_at is None else {"RedriveTime": timestamp_text(self.redriven_at)}
         return Facts(
             execution={
                 "Id": self.arn,
@@ -59,7 +65,8 @@ class Execution:
                 "Name": self.name,
                 "RoleArn": self.role_arn,
                 "StartTime": timestamp_text(self.started_at),
-                "RedriveCount": 0,
+                "RedriveCount": len(self.redrives),
+                **redriven,
             },
             state_machine={"Id": self.machine_arn, "Name": self.machine_arn.rpartition(":")[2]},
             states=_all_states(definition.scope),

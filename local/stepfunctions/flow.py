@@ -4,7 +4,7 @@ A flow is a line of states: the execution's own (path `""`), a Parallel branch's
 the index below the flow that holds the Map or Parallel state). A flow stands in at most one state at a time, its visit.
 
 Invariant: a flow changes by `apply` alone, running or recovering. So what the interpreter knows after an event is what
-it would know after a crash at that point, and RedriveExecution can be one more event to apply.
+it would know after a crash at that point, and RedriveExecution is one more event to apply.
 
 Beside AWS's events there are notes, which the history does not show: WaitUntil (a Wait's end), RetryDue (which retrier,
 and when), FlowFailed (nothing retried or caught it).
@@ -101,6 +101,9 @@ class Flow:
         if event.type == "ExecutionStarted":
             self.input = json.loads(details["input"])
             self.last_id = 0  # the first state follows nothing
+        elif event.type == "ExecutionRedriven":
+            for flow in list(self.all()):
+                flow.resume(event.id)
         elif event.type.endswith("StateEntered"):
             self.visit = Visit(details["name"], json.loads(details["input"]), event.at, event.id, event.previous_id)
         elif event.type.endswith("StateExited"):
@@ -118,6 +121,17 @@ class Flow:
             self._lead_parent(self.last_id, failed=True)
         elif self.visit is not None:
             self._apply_to_visit(self.visit, event)
+
+    def resume(self, event_id: int) -> None:
+        """A redrive takes up what has not ended: the state it stands in, with its input, and with all its retries."""
+        if self.ended:
+            return
+        self.failure, self.aborted, self.last_id = None, False, event_id
+        visit = self.visit
+        if visit is not None:
+            visit.retries.clear()
+            visit.retry_at = visit.attempt = visit.failed = None
+            visit.follow_id = event_id
 
     def _apply_to_visit(self, visit: Visit, event: Event) -> None:
         details, memo = event.details, event.memo

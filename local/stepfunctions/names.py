@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from local.aws import ACCOUNT, REGION
+from local.stepfunctions import redrive
 from local.stepfunctions.errors import ApiError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def status_detail(execution: Execution, first: Event, last: Event) -> dict[str, 
     stopped_at = execution.stopped_at
     output = last.details.get("output") if last.type == "ExecutionSucceeded" else None
     ended = execution.status != "RUNNING"
+    redriven_at = execution.redriven_at
+    redrive_status, redrive_reason = redrive_status_of(execution, last, last.at)
     return {
         "executionArn": execution.arn,
         "stateMachineArn": execution.machine_arn,
@@ -60,29 +63,29 @@ def status_detail(execution: Execution, first: Event, last: Event) -> dict[str, 
         "outputDetails": None if output is None else {"included": True},
         "error": last.details.get("error") if ended else None,
         "cause": last.details.get("cause") if ended else None,
-        "redriveCount": 0,
-        "redriveDate": None,
-        "redriveStatus": redrive_status(execution)[0],
-        "redriveStatusReason": redrive_status(execution)[1],
+        "redriveCount": len(execution.redrives),
+        "redriveDate": None if redriven_at is None else int(redriven_at * 1000),
+        "redriveStatus": redrive_status,
+        "redriveStatusReason": redrive_reason,
     }
 
 
-def redrive_status(execution: Execution) -> tuple[str, str | None]:
-    if execution.status in ("RUNNING", "SUCCEEDED"):
-        return "NOT_REDRIVABLE", f"Execution is {execution.status} and cannot be redriven"
-    return "REDRIVABLE", None
+def redrive_status_of(execution: Execution, last: Event, now: float) -> tuple[str, str | None]:
+    """redriveStatus, and redriveStatusReason where it has one."""
+    reason = redrive.obstacle(execution, last.id, now)
+    return ("REDRIVABLE" if reason is None else "NOT_REDRIVABLE"), reason
 
 
 def child_description(execution: Execution, first: Event, last: Event) -> dict[str, Any]:
     """DescribeExecution in PascalCase, as `startExecution.sync:2` gives it to the parent (its Cause, when it failed)."""
-    redrive, reason = redrive_status(execution)
+    status, reason = redrive_status_of(execution, last, last.at)
     description: dict[str, Any] = {
         "ExecutionArn": execution.arn,
         "Input": first.details["input"],
         "InputDetails": {"Included": True},
         "Name": execution.name,
-        "RedriveCount": 0,
-        "RedriveStatus": redrive,
+        "RedriveCount": len(execution.redrives),
+        "RedriveStatus": status,
         "StartDate": int(execution.started_at * 1000),
         "StateMachineArn": execution.machine_arn,
         "Status": execution.status,
@@ -90,6 +93,8 @@ def child_description(execution: Execution, first: Event, last: Event) -> dict[s
     }
     if reason is not None:
         description["RedriveStatusReason"] = reason
+    if execution.redriven_at is not None:
+        description["RedriveDate"] = int(execution.redriven_at * 1000)
     if "output" in last.details:
         description |= {"Output": last.details["output"], "OutputDetails": {"Included": True}}
     for key in ("error", "cause"):

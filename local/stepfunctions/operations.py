@@ -28,6 +28,7 @@ Answer = dict[str, Any]
 STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 _MACHINE_ARN = re.compile(r"arn:aws[\w-]*:states:[\w-]+:\d{12}:stateMachine:[^:]{1,80}")
 _EXECUTION_ARN = re.compile(r"arn:aws[\w-]*:states:[\w-]+:\d{12}:execution:[^:]{1,80}:[^:]{1,80}")
+_CLIENT_TOKEN = re.compile(r"[!-~]{1,64}")
 _PAGE = 100
 _MAX_PAGE = 1000
 
@@ -47,6 +48,7 @@ class Operations:
             "ListExecutions": self._list_executions,
             "GetExecutionHistory": self._get_execution_history,
             "StopExecution": self._stop_execution,
+            "RedriveExecution": self._redrive_execution,
         }
 
     def handle(self, operation: str, request: Request) -> Answer:
@@ -100,7 +102,7 @@ class Operations:
 
     def _describe_execution(self, request: Request) -> Answer:
         execution, first, last = self._engine.first_and_last_event(_arn(request, "executionArn", _EXECUTION_ARN))
-        status, reason = names.redrive_status(execution)
+        status, reason = names.redrive_status_of(execution, last, self._engine.clock.now())
         answer: Answer = {
             **_execution(execution),
             "input": first.details["input"],
@@ -156,6 +158,13 @@ class Operations:
         )
         return {"stopDate": execution.stopped_at}
 
+    def _redrive_execution(self, request: Request) -> Answer:
+        token = request.get("clientToken")
+        if token is not None and (not isinstance(token, str) or not _CLIENT_TOKEN.fullmatch(token)):
+            raise ApiError("ValidationException", "clientToken must have 1 to 64 characters from ! to ~.")
+        arn = _arn(request, "executionArn", _EXECUTION_ARN)
+        return {"redriveDate": self._engine.redrive_execution(arn, client_token=token)}
+
 
 _DATA = ("input", "output", "parameters", "assignedVariables", "error", "cause")
 
@@ -191,8 +200,10 @@ def _execution(execution: Execution) -> Answer:
         "name": execution.name,
         "status": execution.status,
         "startDate": execution.started_at,
-        "redriveCount": 0,
+        "redriveCount": len(execution.redrives),
     }
+    if execution.redriven_at is not None:
+        answer["redriveDate"] = execution.redriven_at
     if execution.stopped_at is not None:
         answer["stopDate"] = execution.stopped_at
     return answer

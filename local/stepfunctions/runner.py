@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from local.stepfunctions import names
+from local.stepfunctions import names, redrive
 from local.stepfunctions.context import data_text, json_text
 from local.stepfunctions.errors import RUNTIME, TIMEOUT, ApiError, StateError, TaskError
 from local.stepfunctions.execution import ENDS, Execution, Live, StatusChange
@@ -111,6 +111,25 @@ class Runner:
         self._end(execution, "ExecutionAborted", StateError(error, cause).texts())
         return execution
 
+    def redrive(self, arn: str, token: str | None) -> float:
+        """Takes up what has not succeeded, by the definition it started with. Idempotent by token. Raises ApiError."""
+        execution, now = self.get(arn), self._now()
+        earlier = redrive.repeated(execution, token, now)
+        if earlier is not None:
+            return earlier
+        last_id = self.log.first_and_last(arn)[1].id
+        reason = redrive.obstacle(execution, last_id, now)
+        if reason is not None:
+            raise ApiError("ExecutionNotRedrivable", f"The execution {arn} cannot be redriven: {reason}")
+        execution.redrives.append((token, now))
+        execution.status, execution.stopped_at = "RUNNING", None
+        live = self._rebuild(execution)
+        details = {"redriveCount": len(execution.redrives)}
+        self.record(execution, live.flow, "ExecutionRedriven", details, memo={"token": token}, previous_id=last_id)
+        self._tell(execution)
+        self._run(execution, live)
+        return now
+
     def record(
         self,
         execution: Execution,
@@ -165,6 +184,10 @@ class Runner:
                 memo, role = event.memo, event.details["roleArn"]
                 execution = Execution(arn, memo["name"], memo["machine"], memo["revision"], memo["number"], event.at, role)
                 self._executions[arn] = execution
+            elif event.type == "ExecutionRedriven":
+                execution = self._executions[arn]
+                execution.redrives.append((event.memo["token"], event.at))
+                execution.status, execution.stopped_at = "RUNNING", None
             else:
                 self._executions[arn].status = ENDS[event.type]
                 self._executions[arn].stopped_at = event.at
@@ -190,7 +213,7 @@ class Runner:
     def _run(self, execution: Execution, live: Live) -> None:
         live.tasks.append(self._loop.create_task(self._carry_out(execution, live)))
         if live.definition.timeout_seconds is not None:
-            end = execution.started_at + live.definition.timeout_seconds
+            end = (execution.redriven_at or execution.started_at) + live.definition.timeout_seconds
             live.tasks.append(self._loop.create_task(self._time_out(execution, end)))
 
     async def _carry_out(self, execution: Execution, live: Live) -> None:
