@@ -14,6 +14,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
@@ -28,7 +29,6 @@ from receiver.cloud import CloudError, CloudRefusedError, CloudUnavailableError,
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
-    from obstore.store import S3Config
 
 SINGLE_PUT_MAX_BYTES = 8 * 1024 * 1024
 """Above this an object goes in parts of this size, so that `upload workers x this` bounds the memory of uploads."""
@@ -37,7 +37,7 @@ _PARTS_MAX = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfa
 _TRANSIENT = frozenset(
     ("RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "ConditionalRequestConflict")
 )
-_CHUNK_BYTES = 1024 * 1024
+_CREDENTIALS_TTL = timedelta(minutes=5)  # less than what botocore's credentials are still good for when it hands them out
 
 
 class AwsCloud:
@@ -59,19 +59,20 @@ class AwsCloud:
         try:
             self._s3 = session.client("s3", config=config)
             self._sqs = session.client("sqs", config=config)
-            credentials = Boto3CredentialProvider(session)
+            credentials = Boto3CredentialProvider(session, ttl=_CREDENTIALS_TTL)
         except (BotoCoreError, ValueError) as error:
             raise CloudRefusedError(
                 f"AWS cannot be used ({type(error).__name__}). Set AWS_REGION, and credentials as the AWS SDKs take them."
             ) from None
-        endpoint, region = self._s3.meta.endpoint_url, self._s3.meta.region_name
-        s3_config: S3Config = {"region": region, "checksum_algorithm": "SHA256"}
-        if not endpoint.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-            s3_config["endpoint"] = endpoint
+        endpoint = self._s3.meta.endpoint_url
         self._store = S3Store(
             bucket,
-            config=s3_config,
-            client_options={"allow_http": endpoint.startswith("http:"), "connect_timeout": "5s", "timeout": "60s"},
+            config={"region": self._s3.meta.region_name, "endpoint": endpoint, "checksum_algorithm": "SHA256"},
+            client_options={
+                "allow_http": endpoint.startswith("http:"),
+                "connect_timeout": "5s",
+                "timeout": "600s",  # of a whole request: 8 MiB over an eighth of a slow line
+            },
             retry_config={"max_retries": 0},
             credential_provider=credentials,
         )

@@ -11,7 +11,7 @@ from contract import Ending
 from contract.strict import utc_now
 from contract.uids import uid_from_wire
 from receiver.cloud import Cloud
-from receiver.dicom.listener import Acceptor, Listener
+from receiver.dicom.listener import Listener
 from receiver.dicom.p_data import ObjectSink, StoreRequest
 from receiver.filesystem import FileSystem, LocalFileSystem
 from receiver.part10 import head_bytes
@@ -22,7 +22,7 @@ from receiver.uploads import AssociationUpload, Uploads, UploadWorkers
 _log = logging.getLogger(__name__)
 
 
-class Receiver(Acceptor):
+class Receiver:
     """One process's receiver. `start` and `stop`, once each."""
 
     def __init__(self, settings: Settings, cloud: Cloud, files: FileSystem | None = None) -> None:

@@ -131,8 +131,12 @@ class AssociationUpload:
 
     def end(self, ending: Ending, ended_at: datetime) -> None:
         """No more objects. The association is sealed here if the disk takes it, otherwise before it is announced."""
+        if not self.folder.made:  # a verification, perhaps: nothing to announce or to remove
+            self.folder.remove()
+            self.uploads.closed(self.association)
+            return
         self._ended = ending, ended_at
-        if self.folder.made and self._added:
+        if self._added:
             try:
                 self.folder.seal(ending, ended_at)
             except OSError as error:
@@ -176,7 +180,7 @@ class AssociationUpload:
     def run(self) -> None:
         """Announce the association, and remove its folder. Raises CloudError, OSError."""
         folder, cloud = self.folder, self.uploads.cloud
-        if self._added == 0 and folder.sealed is None:  # only a verification, or nothing that could be stored
+        if self._added == 0 and folder.sealed is None:  # nothing could be stored
             folder.remove()
             self.uploads.closed(self.association)
             return

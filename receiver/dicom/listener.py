@@ -10,10 +10,11 @@ import logging
 import socket
 import threading
 import time
+from typing import Protocol
 
 from pynetdicom import AE, _config
 
-from receiver.dicom.association import Host, Reception, ServedAssociation
+from receiver.dicom.association import Reception, ServedAssociation
 from receiver.dicom.status import REJECTED_LOCAL_LIMIT_EXCEEDED, REJECTED_TEMPORARY_CONGESTION
 
 _BACKLOG = 512
@@ -22,14 +23,14 @@ _CONNECTIONS_BEYOND_LIMIT = 64  # connections that may be told of the limit at a
 _log = logging.getLogger(__name__)
 
 
-class Acceptor:
-    """What `Listener` asks for each accepted association."""
+class Acceptor(Protocol):
+    """Who receives what the listener accepts."""
 
     def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> Reception:
-        raise NotImplementedError
+        """An association was accepted; AE titles as on the wire. Called from its thread."""
 
 
-class Listener(Host):
+class Listener:
     """The port. `start`, then `stop_accepting` and `end_associations`."""
 
     def __init__(
@@ -88,7 +89,7 @@ class Listener(Host):
         for association in left:
             association.join(5)
 
-    # Host
+    # What associations call, each from its own thread (receiver.dicom.association.Host).
 
     def admit(self) -> tuple[int, int, int] | None:
         if self._draining:

@@ -13,12 +13,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from contract import Ending
 from receiver.dicom import pdu
 from receiver.index import index_bytes
-from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, small_data_set, until
+from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, association_folders, small_data_set, until
 
 SENDERS = 3
 OBJECT_BYTES = 60_000
@@ -109,14 +108,10 @@ def _send(port: int, prefix: str, record: _Record, stopping: threading.Event) ->
 
 def _compare(edge: EdgeProcess, record: _Record, figures: Figures) -> None:
     """Wait for the receiver to finish, and count in S3."""
-
-    def folders() -> list[Path]:
-        return [path for path in edge.spool.glob("out/*/*") if path.is_dir()]
-
     deadline = time.monotonic() + 60
-    while folders() and time.monotonic() < deadline:
+    while association_folders(edge.spool) and time.monotonic() < deadline:
         time.sleep(0.05)
-    figures.folders_left = len(folders())
+    figures.folders_left = len(association_folders(edge.spool))
     manifests = {key for key in edge.keys("manifests/") if key.endswith("/manifest.json")}
     announced = edge.announced(len(manifests)) if manifests else []
     seen: Counter[str] = Counter()

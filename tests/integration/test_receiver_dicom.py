@@ -31,6 +31,7 @@ from tests.support.receiver import (
     IMPLICIT,
     Edge,
     RawPeer,
+    association_folders,
     running_edge,
     small_data_set,
     store_pdus,
@@ -45,11 +46,6 @@ VERIFICATION = b"1.2.840.10008.1.1"
 def edge(tmp_path: Path) -> Iterator[Edge]:
     with running_edge(tmp_path) as running:
         yield running
-
-
-def folders(edge: Edge) -> list[Path]:
-    """Association folders in the spool."""
-    return [path for path in edge.settings.spool.glob("out/*/*") if path.is_dir()]
 
 
 def sent_data_set(path: Path) -> bytes:
@@ -347,16 +343,16 @@ def test_an_association_without_objects_sends_nothing_and_leaves_nothing(edge: E
         getattr(RawPeer(edge.port, {1: (VERIFICATION, (IMPLICIT,))}), end)()
     until(lambda: edge.receiver.uploads.open_associations == 0, "associations closed")
     assert edge.cloud.messages == [] == list(edge.cloud.objects)
-    assert folders(edge) == []
+    assert association_folders(edge.settings.spool) == []
 
 
 def test_nothing_is_left_of_an_announced_association(edge: Edge) -> None:
     peer = RawPeer(edge.port, STORAGE)
     peer.store(b"1.9", small_data_set())
-    assert len(folders(edge)) == 1
+    assert len(association_folders(edge.settings.spool)) == 1
     peer.release()
     edge.announced()
-    assert folders(edge) == []
+    assert association_folders(edge.settings.spool) == []
 
 
 def test_objects_are_in_the_cloud_before_the_association_ends(edge: Edge) -> None:

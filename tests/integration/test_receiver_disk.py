@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.filesystem import Chunk, LocalFileSystem
-from tests.support.receiver import CT, EXPLICIT, RawPeer, running_edge, small_data_set
+from tests.support.receiver import CT, EXPLICIT, RawPeer, association_folders, running_edge, small_data_set
 
 STORAGE = {1: (CT, (EXPLICIT,))}
 
@@ -89,7 +89,7 @@ def test_an_association_whose_folder_cannot_be_made_leaves_nothing(tmp_path: Pat
         assert [peer.store(b"1.%d" % number, small_data_set()) for number in (1, 2)] == [0xA700, 0xA700]
         peer.release()
         assert edge.receiver.uploads.wait_until_done(5)
-        assert [path for path in edge.settings.spool.glob("out/*/*") if path.is_dir()] == []
+        assert association_folders(edge.settings.spool) == []
         assert edge.cloud.messages == []
 
 

@@ -18,7 +18,7 @@ from receiver.dicom import pdu
 from receiver.dicom.sender import send
 from receiver.index import index_bytes
 from tests.support.dicom import ct_series
-from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, small_data_set, until
+from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, association_folders, small_data_set, until
 
 STORAGE = {1: (CT, (EXPLICIT,))}
 MIB = 1024 * 1024
@@ -56,7 +56,7 @@ def test_a_study_arrives_in_s3_with_its_manifest_and_a_message(aws: Aws, bucket:
     with EdgeProcess.prepare(aws, bucket, tmp_path / "edge") as edge:
         assert all(result.status == 0 for result in send(paths, host="127.0.0.1", port=edge.port, calling_ae="CT_ROOM_1"))
         (announced,) = edge.announced(1)
-        until(lambda: not [path for path in edge.spool.glob("out/*/*") if path.is_dir()], "the folder is removed")
+        until(lambda: not association_folders(edge.spool), "the folder is removed")
     assert (announced.message.bucket, announced.message.ending, announced.message.objects) == (bucket, Ending.RELEASED, 5)
     assert {entry.key for entry in announced.entries} == edge.keys("instances/")
     for entry in announced.entries:

@@ -41,6 +41,15 @@ def until(condition: Callable[[], object], what: str, within_seconds: float = WI
     return value
 
 
+def association_folders(spool: Path) -> list[Path]:
+    """The association folders in a spool, those being removed too."""
+    while True:
+        try:
+            return [path for path in spool.glob("out/*/*") if path.is_dir()]
+        except FileNotFoundError:  # a boot folder was removed meanwhile
+            continue
+
+
 @dataclass
 class Announced:
     """An association as the cloud knows it."""
@@ -85,12 +94,11 @@ class Edge:
         bodies, self.seen = self.cloud.messages[self.seen : wanted], wanted
         announced = [self._read(body) for body in bodies]
         for one in announced:
-            pattern = f"out/*/*{one.message.association}"
-            until(partial(self._is_gone, pattern), "folder removed")
+            until(partial(self._is_gone, one.message.association), "folder removed")
         return announced
 
-    def _is_gone(self, pattern: str) -> bool:
-        return not list(self.settings.spool.glob(pattern))
+    def _is_gone(self, association: str) -> bool:
+        return not any(association in path.name for path in association_folders(self.settings.spool))
 
     def data_set(self, entry: Entry) -> bytes:
         content = self.cloud.objects[entry.key]
