@@ -44,6 +44,7 @@ class AwsEndpoint:
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 64  # the engine opens up to 50 connections at once; the default of 5 refuses some
 
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """A client that was killed is no news."""
