@@ -14,7 +14,9 @@ from lambdas.catalog.ledger import LedgerCounts
 from lambdas.catalog.queries import Association, ImageSet, ImportJob, StoredObject, Study
 
 OBJECTS_SHOWN = 50
-_WHOLE = {"association", "ImageSetId", "status"}
+WIDE_COLUMNS = 140
+UID_END_CHARACTERS = 8
+_WHOLE = {"association", "date", "ImageSetId", "image sets", "instances", "modality", "status"}
 _STYLES = {"COMPLETE": "green", "RUNNING": "cyan", "ENDED_EARLY": "yellow", "IMPORTED": "green", "COMPLETED": "green"}
 
 
@@ -27,14 +29,15 @@ def associations(rows: Sequence[Association], console: Console) -> None:
 
 
 def studies(rows: Sequence[Study], console: Console) -> None:
-    """The view `study_list`, one study a line."""
-    columns = ("patient", "name", "date", "modality", "study", "series", "instances", "image sets", "status")
-    table = _table("Studies", *columns)
+    """The view `study_list`, one study a line. A narrow terminal shows the ends of UIDs, where they differ."""
+    whole = console.width >= WIDE_COLUMNS
+    table = _table("Studies", "patient", "date", "modality", "study", "instances", "image sets", "status")
     for row in rows:
-        counts = (str(row.series_count), str(row.instance_count), str(row.image_set_count))
+        uid = row.study_instance_uid
         table.add_row(
-            *(row.patient_id or "", row.patient_name or "", str(row.study_date or ""), ",".join(row.modalities)),
-            *(row.study_instance_uid, *counts, status(row.status)),
+            *(row.patient_id or "", str(row.study_date or ""), ",".join(row.modalities)),
+            uid if whole or len(uid) <= UID_END_CHARACTERS else f"…{uid[-UID_END_CHARACTERS + 1 :]}",
+            *(str(row.instance_count), str(row.image_set_count), status(row.status)),
         )
     console.print(table if rows else "No studies yet.")
 
@@ -42,6 +45,8 @@ def studies(rows: Sequence[Study], console: Console) -> None:
 def association(row: Association, counts: LedgerCounts | None, console: Console) -> None:
     """One association's facts."""
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     facts = {
         "status": status(row.status),
         "error": row.error,
@@ -119,7 +124,9 @@ def _ledger(counts: LedgerCounts) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     return table

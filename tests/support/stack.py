@@ -88,12 +88,6 @@ class RunningStack:
         (found,) = [pid for pid, command in programs if named in command and "guardian.py" not in command]
         os.kill(found, signal.SIGKILL)
 
-    def hasten_retries(self, seconds: int = 1) -> None:
-        """Let messages that start no execution be tried again soon, so that they reach the dead letters soon."""
-        self.aws.sqs.set_queue_attributes(
-            QueueUrl=self.endpoints["queues"]["inbound"], Attributes={"VisibilityTimeout": str(seconds)}
-        )
-
     @cached_property
     def aws(self) -> Aws:
         return Aws(self.endpoints["aws"]["endpoint_url"])
