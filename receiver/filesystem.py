@@ -58,10 +58,10 @@ class FileSystem(Protocol):
     def open(self, path: Path) -> IO[bytes]:
         """A file, open for reading."""
 
-    def lock(self, path: Path) -> Callable[[], None] | None:
-        """Lock a file, made when missing, until this process ends. None when another process holds it.
+    def lock(self, path: Path, *, wait: bool = False) -> Callable[[], None] | None:
+        """Lock a file, made when missing, until this process ends: a function that gives the lock back.
 
-        Otherwise a function that gives the lock back.
+        When someone else holds it, also another thread: None, or with `wait` the lock once it is free.
         """
 
 
@@ -114,10 +114,10 @@ class LocalFileSystem:
     def open(self, path: Path) -> IO[bytes]:
         return path.open("rb", buffering=0)
 
-    def lock(self, path: Path) -> Callable[[], None] | None:
+    def lock(self, path: Path, *, wait: bool = False) -> Callable[[], None] | None:
         file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             removed = os.fstat(file).st_nlink == 0  # by its last owner, between our two calls
         except BlockingIOError:
             os.close(file)

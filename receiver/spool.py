@@ -1,8 +1,9 @@
 """The spool: where an acknowledged object lives until it is in S3. The one module that writes durably.
 
 Format
-    <spool>/lock                                   held (flock) by the one receiver of this spool
+    <spool>/lock                                   held (flock) by the one receiver of this spool, whatever its workers
     <spool>/sequence                               the last sequence number that was given to an association
+    <spool>/sequence.lock                          held (flock) while a worker takes the next one
     <spool>/out/<boot id>/lock                     held (flock) by the process that owns the folder
     <spool>/out/<boot id>/<association id>/
         association.json                           who opened it, when; the limits of a part
@@ -17,7 +18,8 @@ Invariants
     - An object that was answered 0x0000 is durable: its data, its name, and every folder above it.
     - Objects are numbered in order of arrival. S3 keys, parts and what is a repeat follow from the objects in this order
       and from association.json alone (receiver/placement.py), so that they can be found again after a crash.
-    - A folder is written by the holder of its boot folder's lock only. The kernel drops the lock with the process.
+    - A folder is written by the holder of its boot folder's lock only. The kernel drops the lock with the process, so that a
+      worker never touches what a sibling still fills, and takes over what a dead one left.
     - What is sealed takes no more objects. A sequence number is given once.
     - What an fsync failed on is never synced again: the file is discarded; a folder that failed takes no more objects.
 
@@ -285,8 +287,22 @@ class _Boot:
         self._release()
 
 
+def own_spool(root: Path, files: FileSystem) -> Callable[[], None]:
+    """Make this process's receiver the one of the spool; the function that is returned gives the spool back.
+
+    Raises SpoolInUseError, OSError.
+    """
+    _make_if_missing(files, root)
+    release = files.lock(root / "lock")
+    if release is None:
+        raise SpoolInUseError(
+            f"Another receiver uses the spool {root}. Stop it first, or give this one a spool of its own (AHI_INGEST_SPOOL)."
+        )
+    return release
+
+
 class Spool:
-    """The spool of one edge, owned by this process until `close`."""
+    """The spool of one edge, as one process of its receiver uses it until `close`."""
 
     def __init__(
         self,
@@ -296,30 +312,20 @@ class Spool:
         files: FileSystem,
         part_max_objects: int,
         part_max_bytes: int,
+        owned: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Raises SpoolInUseError, and OSError when the spool cannot be made or read."""
+        """`owned`: the process that started this one owns the spool, for several workers.
+
+        Raises SpoolInUseError, and OSError when the spool cannot be made or read.
+        """
         self.root, self.files, self.now = root, files, now
         self._edge, self._part_max_objects, self._part_max_bytes = edge, part_max_objects, part_max_bytes
         self.unreadable: list[tuple[Path, str]] = []
-        self._sequence_lock = threading.Lock()
-        self._make_if_missing(root)
-        release = files.lock(root / "lock")
-        if release is None:
-            raise SpoolInUseError(
-                f"Another receiver uses the spool {root}. Stop it first, or give this one a spool of its own "
-                "(AHI_INGEST_SPOOL)."
-            )
-        self._release = release
-        self._sequence = self._read_sequence()
+        self._give_back = None if owned else own_spool(root, files)
         self._out = root / "out"
-        self._make_if_missing(self._out)
-        path = self._out / f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self._make_if_missing(path)
-        release_boot = files.lock(path / "lock")
-        if release_boot is None:  # a new random name
-            raise SpoolInUseError(f"Another process took {path}. Start again.")
-        self._boot = _Boot(files, path, release_boot, ours=True)
+        _make_if_missing(files, self._out)
+        self._boot = self._make_boot()
 
     def begin_association(self, *, calling_ae: str, called_ae: str, peer: str) -> AssociationFolder:
         """An association that has just been accepted."""
@@ -339,7 +345,10 @@ class Spool:
             path = self._out / name
             if path == self._boot.path:
                 continue
-            release = self.files.lock(path / "lock")
+            try:
+                release = self.files.lock(path / "lock")
+            except FileNotFoundError:  # a sibling has just removed it
+                continue
             if release is not None:
                 found += self._adopt(_Boot(self.files, path, release, ours=False))
         return sorted(found, key=lambda folder: folder.sealed.sequence if folder.sealed else 0)
@@ -347,16 +356,20 @@ class Spool:
     def close(self) -> None:
         """Give the spool back."""
         self._boot.close()
-        self._release()
+        if self._give_back is not None:
+            self._give_back()
 
     def next_sequence(self) -> int:
         """A number that no association of this edge has had, higher than all before. Raises OSError."""
-        with self._sequence_lock:
-            number = self._sequence + 1
+        release = self.files.lock(self.root / "sequence.lock", wait=True)
+        assert release is not None  # noqa: S101 - it waited
+        try:
+            number = self._read_sequence() + 1
             self.write_file(self.root / "sequence", str(number).encode())
             self.files.sync_folder(self.root)
-            self._sequence = number
-            return number
+        finally:
+            release()
+        return number
 
     def write_file(self, path: Path, content: bytes) -> None:
         """Give `path` new content, whole or not at all. The caller syncs the folder. Raises OSError."""
@@ -414,10 +427,14 @@ class Spool:
             part_max_bytes=self._part_max_bytes,
         )
 
-    def _make_if_missing(self, path: Path) -> None:
-        with contextlib.suppress(FileExistsError):
-            self.files.make_folder(path)
-        self.files.sync_folder(path.parent)  # also when it exists: whoever made it may have died before its sync
+    def _make_boot(self) -> _Boot:
+        while True:
+            path = self._out / f"{self.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+            _make_if_missing(self.files, path)
+            with contextlib.suppress(FileNotFoundError):
+                if (release := self.files.lock(path / "lock")) is not None:
+                    return _Boot(self.files, path, release, ours=True)
+            # A sibling that looks for leftovers found the folder before its lock: another name.
 
     def _read_sequence(self) -> int:
         try:
@@ -425,3 +442,9 @@ class Spool:
                 return int(file.read())
         except FileNotFoundError:
             return 0
+
+
+def _make_if_missing(files: FileSystem, path: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        files.make_folder(path)
+    files.sync_folder(path.parent)  # also when it exists: whoever made it may have died before its sync

@@ -146,9 +146,10 @@ class ForgetfulFileSystem:
     def open(self, path: Path) -> IO[bytes]:
         return io.BytesIO(bytes(self._file(path).data))
 
-    def lock(self, path: Path) -> Callable[[], None] | None:
+    def lock(self, path: Path, *, wait: bool = False) -> Callable[[], None] | None:
         self._alive()
         if path in self._locked:
+            assert not wait, "would wait for ever: the model has one thread"
             return None
         self._folder(path.parent).names.setdefault(path.name, _File())
         self._locked.add(path)
