@@ -4,8 +4,8 @@ Statements keep to what MySQL 8.0 (Aurora) and MariaDB 10.11 (local) both take. 
 repeat finds again, so any transaction may be run again, also one whose commit was not heard of.
 
 Locks are taken in one order everywhere: association, import_job, stored_object, instance, series, study, patient,
-image_set, conflict; rows of one table by ascending key. What many slices share (series, study, patient) comes last, so
-that it is held shortest. There are no foreign keys: indexing and importing write in any order.
+image_set, conflict, change_log; rows of one table by ascending key. What many slices share (series, study, patient) comes
+late, so that it is held shortly. There are no foreign keys: indexing and importing write in any order.
 """
 
 from __future__ import annotations

@@ -29,6 +29,14 @@ class Level(enum.StrEnum):
     INSTANCE = "instance"
 
 
+KEYS: Mapping[Level, str] = {
+    Level.PATIENT: "patient_key",
+    Level.STUDY: "study_instance_uid",
+    Level.SERIES: "series_instance_uid",
+    Level.INSTANCE: "sop_instance_uid",
+}
+"""The column by which a level's rows are told apart."""
+
 ATTRIBUTES: Mapping[Level, Mapping[str, Kind]] = {
     Level.PATIENT: {
         "PatientID": Kind.TEXT,

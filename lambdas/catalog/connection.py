@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import pymysql
+from pymysql.cursors import Cursor as MySqlCursor
 from pymysql.cursors import DictCursor
 
 from lambdas.errors import CatalogRefusedError, CatalogUnavailableError, IngestError
@@ -81,7 +82,7 @@ class CatalogSettings:
     ca_file: str | None = None
 
 
-def open_connection(settings: CatalogSettings, *, rows_as_dictionaries: bool = True) -> pymysql.Connection[Any]:
+def open_connection(settings: CatalogSettings, *, cursor_class: type[MySqlCursor] = DictCursor) -> pymysql.Connection[Any]:
     """A new connection whose session is set up. Raises pymysql.Error; never speaks in clear text under `verify`.
 
     PyMySQL leaves off TLS in silence for a server without it, unless it was given a context (`_ssl_required`).
@@ -93,7 +94,7 @@ def open_connection(settings: CatalogSettings, *, rows_as_dictionaries: bool = T
         password=settings.password,
         database=settings.database,
         charset="utf8mb4",
-        cursorclass=DictCursor if rows_as_dictionaries else pymysql.cursors.Cursor,
+        cursorclass=cursor_class,
         connect_timeout=10,
         read_timeout=90,
         write_timeout=90,

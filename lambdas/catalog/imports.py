@@ -1,8 +1,8 @@
 """Rows of `import_job` and `image_set`, and the import's side of the ledger.
 
-A part has at most one attempt that has not FAILED (a unique key sees to it), so that a job which runs is adopted and never
+A part has at most one attempt that has not ended (a unique key sees to it), so that a job which runs is adopted and never
 started twice. A status goes forward only: CLAIMED, SUBMITTED, IN_PROGRESS, then COMPLETED or FAILED. Results of an attempt
-give way to those of a later one only.
+give way to those of a later one only. What an attempt imports stands in `scopes`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from lambdas.catalog.connection import Cursor
 from lambdas.catalog.keys import object_hash
 from lambdas.catalog.objects import LISTED_COLUMNS, Listed, listed_row
 
+COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 IMPORTED = "IMPORTED"
+SUPERSEDED = "SUPERSEDED"
 
 _LATEST = """
 SELECT attempt, job_id, status, input_s3_uri, output_s3_uri
@@ -135,7 +137,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectResult:
-    """What a job's outputs say of one file. `warnings` is JSON. A file is IMPORTED (warned or not) or FAILED."""
+    """What became of one object. `warnings` is JSON. By a job's outputs it is IMPORTED (warned or not) or FAILED; SUPERSEDED
+    is one that is left out, since a later association sent it again with other content."""
 
     status: str
     image_set_id: str | None = None
@@ -191,10 +194,10 @@ def latest_attempt(cursor: Cursor, association: str, part: int) -> Attempt | Non
 
 def open_attempt(
     cursor: Cursor, key: AttemptKey, *, client_token: str, execution_arn: str, input_s3_uri: str, output_s3_uri: str
-) -> None:
-    """Open an attempt, unless somebody else has: read `latest_attempt` afterwards."""
+) -> bool:
+    """Open an attempt; False when somebody else has: read `latest_attempt` then."""
     row = (key.association, key.part, key.attempt, client_token, execution_arn, input_s3_uri, output_s3_uri)
-    cursor.execute(_OPEN, row)
+    return cursor.execute(_OPEN, row) == 1
 
 
 def adopt(cursor: Cursor, key: AttemptKey, execution_arn: str) -> None:
@@ -245,8 +248,7 @@ def record_results(cursor: Cursor, key: AttemptKey, results: JobResults) -> None
             "image_sets": len(results.image_sets),
         },
     )
-    listed = [(*listed_row(one), *_result_row(results, result), key.attempt) for one, result in results.listed]
-    cursor.execute_rows(_RESULTS, listed)
+    record_objects(cursor, key, results.job_id, results.listed)
     foreign = [
         (
             object_hash(results.bucket, s3_key),
@@ -255,7 +257,7 @@ def record_results(cursor: Cursor, key: AttemptKey, results: JobResults) -> None
             results.bucket,
             s3_key,
             True,
-            *_result_row(results, result),
+            *_result_row(results.job_id, result),
             key.attempt,
         )
         for s3_key, result in results.foreign
@@ -279,9 +281,16 @@ def record_results(cursor: Cursor, key: AttemptKey, results: JobResults) -> None
     cursor.execute_rows(_IMAGE_SETS, image_sets)
 
 
-def _result_row(results: JobResults, result: ObjectResult) -> tuple[object, ...]:
+def record_objects(
+    cursor: Cursor, key: AttemptKey, job_id: str | None, listed: Sequence[tuple[Listed, ObjectResult]]
+) -> None:
+    """Record what became of objects of the manifest by this attempt; `job_id` is None of those that no job imports."""
+    cursor.execute_rows(_RESULTS, [(*listed_row(one), *_result_row(job_id, result), key.attempt) for one, result in listed])
+
+
+def _result_row(job_id: str | None, result: ObjectResult) -> tuple[object, ...]:
     return (
-        results.job_id,
+        job_id,
         result.status,
         result.image_set_id,
         result.image_set_version,

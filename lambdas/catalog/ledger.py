@@ -11,7 +11,7 @@ from lambdas.catalog.connection import Cursor
 class LedgerCounts:
     """`objects` and `quarantined` are the manifest's; the rest counts rows of `stored_object`.
 
-    Every row is either an object to import (`object_rows`; the five that follow count among these), quarantined, or foreign:
+    Every row is either an object to import (`object_rows`; the six that follow count among these), quarantined, or foreign:
     found below the import prefix by HealthImaging, and not in the manifest.
     """
 
@@ -23,6 +23,7 @@ class LedgerCounts:
     imported: int
     warned: int
     failed: int
+    superseded: int
     quarantined_rows: int
     foreign: int
 
@@ -34,7 +35,7 @@ class LedgerCounts:
     @property
     def without_result(self) -> int:
         """Objects that HealthImaging has said nothing about, yet or ever."""
-        return self.objects - self.imported - self.failed
+        return self.objects - self.imported - self.failed - self.superseded
 
     @property
     def not_looked_at(self) -> int:
@@ -43,7 +44,7 @@ class LedgerCounts:
 
     @property
     def balanced(self) -> bool:
-        """manifest = imported + failed + quarantined, and nothing is foreign."""
+        """manifest = imported + failed + superseded + quarantined, and nothing is foreign."""
         return (
             self.object_rows == self.objects
             and self.quarantined_rows == self.quarantined
@@ -62,6 +63,7 @@ SELECT
     SUM(kind = 'object' AND import_status = 'IMPORTED') AS imported,
     SUM(kind = 'object' AND import_status = 'IMPORTED' AND import_warnings IS NOT NULL) AS warned,
     SUM(kind = 'object' AND import_status = 'FAILED') AS failed,
+    SUM(kind = 'object' AND import_status = 'SUPERSEDED') AS superseded,
     SUM(kind = 'quarantined') AS quarantined_rows,
     SUM(kind = 'foreign') AS `foreign`
 FROM association

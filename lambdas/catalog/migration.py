@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from pymysql.cursors import Cursor
 from yoyo import read_migrations  # type: ignore[import-untyped]
 from yoyo.backends.core.mysql import MySQLBackend  # type: ignore[import-untyped]
 from yoyo.connections import DatabaseURI  # type: ignore[import-untyped]
@@ -21,6 +22,10 @@ from lambdas.errors import CatalogUnavailableError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_SECONDS = 60
+_THERE_ALREADY = {
+    1060,  # ER_DUP_FIELDNAME
+    1061,  # ER_DUP_KEYNAME
+}
 
 
 def migrate(settings: CatalogSettings) -> list[str]:
@@ -49,12 +54,25 @@ def _lock(connection: pymysql.Connection[Any], database: str) -> None:
         raise CatalogUnavailableError(f"another migration has held the lock for {_LOCK_SECONDS} s")
 
 
+class _RepeatingCursor(Cursor):
+    """Takes an ALTER TABLE for done when what it adds is there: a run that broke off did it, and an ALTER is atomic in
+    MySQL 8.0 and MariaDB 10.11. Only MariaDB has ADD COLUMN IF NOT EXISTS."""
+
+    def execute(self, query: str, args: Any = None) -> int:
+        try:
+            return super().execute(query, args)
+        except pymysql.Error as error:
+            if error.args[0] in _THERE_ALREADY:
+                return 0
+            raise
+
+
 def _apply(settings: CatalogSettings) -> list[str]:
     class Backend(MySQLBackend):  # type: ignore[misc]
         """yoyo's, on our connections: with our TLS, and without the password in a URI."""
 
         def connect(self, dburi: DatabaseURI) -> pymysql.Connection[Any]:  # noqa: ARG002 - yoyo's signature
-            return open_connection(settings, rows_as_dictionaries=False)
+            return open_connection(settings, cursor_class=_RepeatingCursor)
 
     uri = DatabaseURI("mysql", None, None, None, None, settings.database, {})
     with Backend(uri, default_migration_table) as backend:

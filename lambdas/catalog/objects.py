@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from contract.manifest import Entry
-from lambdas.catalog.attributes import Level, columns
+from lambdas.catalog import changes
+from lambdas.catalog.attributes import KEYS, Level, columns
 from lambdas.catalog.connection import Cursor
 from lambdas.catalog.keys import object_hash, uid_column, uids_as_received
 
@@ -86,12 +87,6 @@ ON DUPLICATE KEY UPDATE
 
 _NOW = "SELECT UTC_TIMESTAMP(3) AS now"
 
-_KEYS = {
-    Level.PATIENT: "patient_key",
-    Level.STUDY: "study_instance_uid",
-    Level.SERIES: "series_instance_uid",
-    Level.INSTANCE: "sop_instance_uid",
-}
 _PARENTS: Mapping[Level, tuple[str, ...]] = {
     Level.PATIENT: (),
     Level.STUDY: ("patient_key",),
@@ -109,13 +104,17 @@ _EXTRA: Mapping[Level, tuple[str, ...]] = {
 def _upsert(level: Level) -> str:
     """The upsert of a level's table. Its assignments run from left to right: the orders are compared before they change."""
     parents, described = _PARENTS[level], (*_EXTRA[level], *columns(level), "raw_values")
-    ordered = (*parents, *(["parent_order"] if parents else []), "described_order")
-    names = ", ".join(f"`{name}`" for name in (_KEYS[level], *ordered, *described))
+    ordered = (*parents, *(["parent_order"] if parents else []), "described_order", "described_by")
+    names = ", ".join(f"`{name}`" for name in (KEYS[level], *ordered, *described))
     places = ", ".join(["%s"] * (1 + len(ordered) + len(described)))
     same_parent = " AND ".join(f"`{name}` <=> VALUES(`{name}`)" for name in parents)
     earliest = [f"parent_order = IF({same_parent}, LEAST(parent_order, VALUES(parent_order)), parent_order)"] if parents else []
-    latest = [f"`{name}` = IF(VALUES(described_order) >= described_order, VALUES(`{name}`), `{name}`)" for name in described]
-    updates = ",\n    ".join([*earliest, *latest, "described_order = GREATEST(described_order, VALUES(described_order))"])
+    latest = [
+        f"`{name}` = IF(VALUES(described_order) >= described_order, VALUES(`{name}`), `{name}`)"
+        for name in (*described, "described_by")
+    ]
+    order = "described_order = GREATEST(described_order, VALUES(described_order))"
+    updates = ",\n    ".join([*earliest, changes.keep_replaced(level), *latest, order])
     return f"INSERT INTO {level} ({names})\nVALUES ({places})\nON DUPLICATE KEY UPDATE\n    {updates}"
 
 
@@ -124,7 +123,7 @@ _UPSERTS = {level: _upsert(level) for level in Level}
 
 def _parent_statements(level: Level) -> tuple[str, str]:
     """(reads the parents of some keys, sets the parent of one key)."""
-    key, parents = _KEYS[level], _PARENTS[level]
+    key, parents = KEYS[level], _PARENTS[level]
     read = f"SELECT {key}, {', '.join(parents)}, parent_order FROM {level} WHERE {key} IN %s"  # noqa: S608 - of constants
     assigned = ", ".join(f"{name} = %s" for name in (*parents, "parent_order"))
     return read, f"UPDATE {level} SET {assigned} WHERE {key} = %s"  # noqa: S608 - of constants
@@ -148,13 +147,16 @@ def write_indexed(cursor: Cursor, objects: Sequence[IndexedObject]) -> None:
     _write_ledger(cursor, objects)
     described = [(one.listed, one.outcome) for one in objects if isinstance(one.outcome, Described)]
     conflicts: list[tuple[str, str, str]] = []
+    written: dict[Level, set[str]] = {}
     for level in (Level.INSTANCE, Level.SERIES, Level.STUDY, Level.PATIENT):
         claims = [claim for listed, outcome in described if (claim := _claim(level, listed, outcome)) is not None]
         cursor.execute_rows(_UPSERTS[level], [_row(level, group) for group in _grouped(claims)])
         if _PARENTS[level]:
             conflicts += _settle_parents(cursor, level, claims)
+        written[level] = {claim.uid for claim in claims}
     for conflict in sorted(set(conflicts)):
         cursor.execute(_CONFLICT, conflict)
+    changes.log_changes(cursor, written, {listed.association for listed, _ in described})
 
 
 def listed_row(listed: Listed) -> tuple[object, ...]:
@@ -183,6 +185,7 @@ def listed_row(listed: Listed) -> tuple[object, ...]:
 class _Claim:
     """What one object says about one row: its parent, and its attributes."""
 
+    association: str
     uid: str
     parent: Parent
     parent_order: str
@@ -206,7 +209,7 @@ def _claim(level: Level, listed: Listed, said: Described) -> _Claim | None:
         case Level.INSTANCE:
             uid, parent = said.sop_instance_uid, (said.study_instance_uid, said.series_instance_uid)
             extra = (listed.object_hash, said.sop_class_uid)
-    return None if uid is None else _Claim(uid, parent, parent_order, extra, said.levels[level])
+    return None if uid is None else _Claim(listed.association, uid, parent, parent_order, extra, said.levels[level])
 
 
 def _grouped(claims: Iterable[_Claim]) -> Iterable[list[_Claim]]:
@@ -223,7 +226,7 @@ def _row(level: Level, claims: Sequence[_Claim]) -> tuple[object, ...]:
     parents = (*first.parent, first.parent_order) if _PARENTS[level] else ()
     said = latest.level_values
     attributes = (said.values.get(name) for name in columns(level))
-    return (first.uid, *parents, said.described_order, *latest.extra, *attributes, said.raw_values)
+    return (first.uid, *parents, said.described_order, latest.association, *latest.extra, *attributes, said.raw_values)
 
 
 def _settle_parents(cursor: Cursor, level: Level, claims: Sequence[_Claim]) -> list[tuple[str, str, str]]:
@@ -233,7 +236,7 @@ def _settle_parents(cursor: Cursor, level: Level, claims: Sequence[_Claim]) -> l
     read, set_parent = _PARENT_STATEMENTS[level]
     holders: dict[str, tuple[Parent, str]] = {}
     for row in cursor.rows(read, (sorted({claim.uid for claim in claims}),)):
-        holders[row[_KEYS[level]]] = (tuple(row[name] for name in _PARENTS[level]), row["parent_order"])
+        holders[row[KEYS[level]]] = (tuple(row[name] for name in _PARENTS[level]), row["parent_order"])
     conflicts = []
     for claim in claims:
         parent, parent_order = holders[claim.uid]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lambdas import errors
 from lambdas.catalog import Catalog, CatalogSettings, migrate, migration
+from lambdas.catalog.associations import Origin
 from lambdas.catalog.attributes import ATTRIBUTES, Kind, Level, column, columns
-from lambdas.catalog.connection import open_connection
+from lambdas.catalog.connection import Cursor, open_connection
 from lambdas.catalog.migration import MIGRATIONS
+from lambdas.catalog.objects import Described, write_indexed
 from lambdas.handlers import migrate_catalog
+from lambdas.logic.order import described_order, object_order
 from tests.support.catalog import TABLES, rows, settings_of
+from tests.support.indexed import made_object
 from tests.support.lambdas import CONTEXT
 
 if TYPE_CHECKING:
@@ -85,7 +90,7 @@ def test_every_attribute_has_its_column_of_its_kind(catalog: Catalog, level: Lev
     types = {Kind.TEXT: "mediumtext", Kind.MULTIPLE: "mediumtext", Kind.DATE: "date", Kind.INTEGER: "int"}
     for keyword, kind in ATTRIBUTES[level].items():
         assert found[column(keyword)].startswith(types[kind]), keyword
-    ours = {"raw_values", "described_order", "parent_order", "object_hash", "patient_key"}
+    ours = {"raw_values", "described_order", "described_by", "replaced_values", "parent_order", "object_hash", "patient_key"}
     assert set(found) - set(columns(level)) <= ours | {name for name in found if name.endswith("_uid")}
 
 
@@ -100,3 +105,27 @@ def test_identifiers_compare_byte_by_byte(catalog: Catalog) -> None:
     ours = [row for row in found if row["t"] in TABLES]
     assert len(ours) > 20
     assert [row for row in ours if not row["collation"].endswith("_bin")] == []
+
+
+def test_rows_that_are_older_than_the_change_log_learn_who_described_them(catalog_database: DatabaseAddress) -> None:
+    settings = settings_of(catalog_database)
+    migrate(settings)
+    catalog = Catalog(lambda: settings)
+    origin, association = Origin(sent_at_ms=1_790_000_000_000, sequence=7), "20261124T021501Z-CT.1-9f3c2a71"
+    indexed = made_object(1, order=object_order(origin, association, 1, 2), association=association)
+    assert isinstance(indexed.outcome, Described)
+    levels = {
+        level: said if level is Level.INSTANCE else replace(said, described_order=described_order(origin, association, 1, 2, 3))
+        for level, said in indexed.outcome.levels.items()
+    }
+
+    def as_before_the_change_log(cursor: Cursor) -> None:
+        write_indexed(cursor, [replace(indexed, outcome=replace(indexed.outcome, levels=levels))])  # type: ignore[type-var]
+        for level in Level:
+            cursor.execute(f"UPDATE {level} SET described_by = NULL")  # noqa: S608
+        cursor.execute("DELETE FROM _yoyo_migration")
+
+    catalog.transaction(as_before_the_change_log)
+    migrate(settings)
+    assert [row["described_by"] for level in Level for row in rows(catalog, level)] == [association] * 4
+    catalog.close()

@@ -9,17 +9,30 @@ from lambdas.catalog import Catalog, CatalogSettings
 if TYPE_CHECKING:
     from local.mariadb import DatabaseAddress
 
-TABLES = ("association", "stored_object", "import_job", "image_set", "patient", "study", "series", "instance", "conflict")
+TABLES = (
+    "association",
+    "stored_object",
+    "import_job",
+    "image_set",
+    "patient",
+    "study",
+    "series",
+    "instance",
+    "conflict",
+    "change_log",
+)
 _MOMENTS = (
     "registered_at",
     "status_changed_at",
     "indexed_at",
     "recorded_at",
     "noticed_at",
+    "changed_at",
     "claimed_at",
     "submitted_at",
     "ended_at",
 )
+_KEPT_FOR_THE_CHANGE_LOG = "replaced_values"  # depends on the order of arrival, as the log does (lambdas.catalog.changes)
 
 
 def settings_of(address: DatabaseAddress) -> CatalogSettings:
@@ -39,10 +52,10 @@ def rows(catalog: Catalog, table: str, where: str = "1 = 1", arguments: tuple[ob
 
 
 def everything(catalog: Catalog, tables: tuple[str, ...] = TABLES) -> dict[str, list[dict[str, Any]]]:
-    """What the catalog holds, but for when it was written."""
+    """What the catalog holds, but for when it was written and what stood there before."""
 
     def kept(row: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in row.items() if name not in _MOMENTS}
+        return {name: value for name, value in row.items() if name not in (*_MOMENTS, _KEPT_FOR_THE_CHANGE_LOG)}
 
     return {table: sorted((kept(row) for row in rows(catalog, table)), key=repr) for table in tables}
 
