@@ -1,10 +1,10 @@
-"""How fast the receiver takes objects, beside DCMTK's and pynetdicom's own storage servers on the same data.
+"""How fast the receiver takes objects, beside DCMTK's, Orthanc's and pynetdicom's storage servers, on the same data.
 
-    ./dev bench [--rounds N] [--objects N] [--folder DIR]
+    ./dev bench receive [--rounds N] [--kinds ct,tiny,large] [--associations 1,4,16] [--servers ...] [--folder DIR]
 
-Every round runs each server in turn, so that what else the machine does falls on all; medians and ratios are printed.
-Ours runs as shipped: each object is synced to disk before its 0x0000. The others sync nothing. AWS is away meanwhile, so
-the figures are for receiving alone.
+Every round runs each server in turn on an empty folder, so that what else the machine does falls on all. Ours runs as shipped,
+with validation, metrics and logs; AWS is away meanwhile, so the figures are for receiving alone. What is kept of each run:
+objects and MiB a second, latencies of the answers, CPU time an object, and the peak of resident memory.
 """
 
 from __future__ import annotations
@@ -13,109 +13,137 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from rich.console import Console
-from rich.table import Table
+from rich.progress import Progress
 
+from bench import results
+from bench.data import KINDS, LARGE, Kind, write_files
+from bench.measure import PeakMemory, cpu_seconds
+from bench.servers import Server, servers
 from local.processes import Process, accepts, free_port
 
-BASELINE = "DCMTK, tuned"
-OBJECT_BYTES = 512 * 1024
-ASSOCIATIONS = (1, 4)
+WORKERS = 2 * (os.cpu_count() or 1)
+FAST, STORESCU = "fast sender", "DCMTK storescu"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """A server to measure: how it is started on a port, writing below a folder."""
-
-    name: str
-    command: Callable[[int, Path], list[str]]
-    environment: Callable[[int, Path], dict[str, str]] = lambda _port, _folder: {}
-
-
-def _ours(port: int, folder: Path) -> dict[str, str]:
-    return {
-        "AHI_INGEST_EDGE_ID": "bench",
-        "AHI_INGEST_BUCKET": "nowhere",
-        "AHI_INGEST_QUEUE_URL": "http://127.0.0.1:9/nowhere",
-        "AHI_INGEST_SPOOL": str(folder),
-        "AHI_INGEST_HOST": "127.0.0.1",
-        "AHI_INGEST_PORT": str(port),
-        "AHI_INGEST_DRAIN_TIMEOUT_SECONDS": "0",
-        "AHI_INGEST_LOG_LEVEL": "ERROR",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "AWS_ACCESS_KEY_ID": "bench",
-        "AWS_SECRET_ACCESS_KEY": "bench",
-        "AWS_REGION": "us-east-1",
-    }
-
-
-SERVERS = (
-    Server(
-        name=BASELINE,
-        command=lambda port, folder: ["storescp", "--fork", "+B", "-dhl", "-pdu", "131072", "-od", str(folder), str(port)],
-        environment=lambda _port, _folder: {"TCP_NODELAY": "1"},
-    ),
-    Server(name="DCMTK, as installed", command=lambda port, folder: ["storescp", "-od", str(folder), str(port)]),
-    Server(
-        name="pynetdicom storescp",
-        command=lambda port, folder: [sys.executable, "-m", "pynetdicom", "storescp", "-od", str(folder), str(port)],
-    ),
-    Server(name="ahi-ingest", command=lambda _port, _folder: [sys.executable, "-m", "receiver"], environment=_ours),
-)
-
-
-def measure(server: Server, folder: Path, associations: int, objects: int) -> float:
-    """Objects a second of one run, on an empty folder."""
+@contextmanager
+def running(server: Server, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
+    """The server on a free port and an empty folder: (port, its process)."""
     port, place = free_port(), Path(tempfile.mkdtemp(dir=folder))
-    environment = {**os.environ, **server.environment(port, place)}
-    log = folder / "server.log"
+    environment = {**os.environ, **server.environment, **server.settings(port, place)}
     try:
-        with Process.start(server.name, server.command(port, place), log_path=log, ready=accepts(port), env=environment):
-            sender = [sys.executable, "-m", "bench.sender", str(port), str(associations), str(objects), str(OBJECT_BYTES)]
-            ran = subprocess.run(sender, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
-            if ran.returncode:
-                raise SystemExit(f"{server.name}: {ran.stderr.splitlines()[-1]}")
-            figures: dict[str, float] = json.loads(ran.stdout)
-            return figures["objects_per_s"]
+        with Process.start(
+            server.name, server.command(port, place), log_path=place / "log", ready=accepts(port), env=environment
+        ) as process:
+            yield port, psutil.Process(process.group)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def measure(server: Server, folder: Path, kind: Kind, *, associations: int, client: str, run: int) -> dict[str, float]:
+    """The figures of one run."""
+    with running(server, folder) as (port, process), PeakMemory(process) as memory:
+        before = cpu_seconds(process)
+        if client == FAST:
+            command = [sys.executable, "-m", "bench.sender", server.mode, str(port), kind.name, str(associations), str(run)]
+            sent = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+            if sent.returncode:
+                raise SystemExit(f"{server.name}, {kind.name} x{associations}: {sent.stderr.splitlines()[-1]}")
+            figures: dict[str, float] = json.loads(sent.stdout)
+        else:
+            figures = _storescu(port, folder, kind, associations, run)
+        figures["cpu_ms_per_object"] = 1e3 * (cpu_seconds(process) - before) / figures["objects"]
+    figures["peak_mib"] = memory.mib
+    return figures
+
+
+def _storescu(port: int, folder: Path, kind: Kind, associations: int, run: int) -> dict[str, float]:
+    """DCMTK's own sender: a process an association, its start included."""
+    files = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        shares = write_files(kind, files, run=run, shares=associations)
+        began = time.monotonic()
+        senders = [
+            subprocess.Popen(  # noqa: S603
+                ["storescu", "-pdu", "131072", "+sd", "127.0.0.1", str(port), str(share)],  # noqa: S607 - found on PATH
+                env={**os.environ, "TCP_NODELAY": "1"},
+                stderr=subprocess.PIPE,
+            )
+            for share in shares
+        ]
+        ended = [(sender.communicate()[1], sender.returncode) for sender in senders]
+        seconds = time.monotonic() - began
+        if any(code for _, code in ended):
+            raise SystemExit(f"storescu failed: {ended[0][0][-200:]!r}")
+        count = kind.count(associations)
+        return {"objects": count, "objects_per_s": count / seconds, "mib_per_s": count * kind.pixel_bytes / 2**20 / seconds}
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def fits(server: Server, kind: Kind, associations: int, client: str) -> bool:
+    """Whether a cell can be run: some refuse many associations, and some would keep many large objects in memory."""
+    many_large = kind is LARGE and associations > 1
+    return associations <= server.max_associations and not (
+        many_large and (server.keeps_objects_in_memory or client == STORESCU)
+    )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
-    parser.add_argument("--objects", type=int, default=100, help="objects a run, of 0.5 MiB each (100)")
-    parser.add_argument("--folder", type=Path, default=None, help="where servers write (the temp folder)")
+    parser = argparse.ArgumentParser(prog="./dev bench receive", description=__doc__.splitlines()[0] if __doc__ else None)
+    known = servers(WORKERS)
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (7)")
+    parser.add_argument("--kinds", default="ct,tiny,large", help="of ct, tiny, large (all)")
+    parser.add_argument("--associations", default="1,4,16", help="at once (1,4,16)")
+    parser.add_argument("--servers", default=",".join(known), help="by name; all by default, but where each fits")
+    parser.add_argument("--slow-rounds", type=int, default=3, help="rounds for servers that take seconds a run (3)")
+    parser.add_argument("--client", choices=(FAST, STORESCU), default=FAST)
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where servers write (/dev/shm)")  # noqa: S108
+    parser.add_argument("--name", default="receive", help="the name that the results are kept under")
     arguments = parser.parse_args()
-    results: dict[tuple[str, int], list[float]] = {}
-    console = Console()
-    temporary = tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-", dir=arguments.folder)
-    with temporary as folder, console.status("Measuring"):
-        for _round, associations, server in itertools.product(range(arguments.rounds), ASSOCIATIONS, SERVERS):
-            figure = measure(server, Path(folder), associations, arguments.objects)
-            results.setdefault((server.name, associations), []).append(figure)
-    table = Table("server", title=f"Objects of 0.5 MiB a second: median of {arguments.rounds} (ratio to {BASELINE}; range)")
-    for associations in ASSOCIATIONS:
-        table.add_column(f"{associations} association(s)", justify="right")
-    for server in SERVERS:
-        cells = []
-        for associations in ASSOCIATIONS:
-            figures, baseline = results[server.name, associations], results[BASELINE, associations]
-            ratio = statistics.median(ours / theirs for ours, theirs in zip(figures, baseline, strict=True))
-            cells.append(f"{statistics.median(figures):.0f} ({ratio:.2f}; {min(figures):.0f} to {max(figures):.0f})")
-        table.add_row(server.name, *cells)
-    console.print(table)
-    console.print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    chosen = [known[name.strip()] for name in _names(arguments.servers, known)]
+    cells = [
+        (KINDS[kind], int(associations))
+        for kind, associations in itertools.product(arguments.kinds.split(","), arguments.associations.split(","))
+    ]
+    kept = results.Results(arguments.name, client=arguments.client, workers=WORKERS, folder=str(arguments.folder))
+    console = Console(stderr=True)
+    run = int(time.time())
+    with (
+        tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-", dir=arguments.folder) as folder,
+        Progress(console=console) as bar,
+    ):
+        task = bar.add_task("Measuring", total=arguments.rounds * len(cells) * len(chosen))
+        slow: set[tuple[str, str, int]] = set()
+        for number, (kind, associations), server in itertools.product(range(arguments.rounds), cells, chosen):
+            bar.update(task, description=f"{kind.name} x{associations} {server.name}"[:44])
+            cell = server.name, kind.name, associations
+            if fits(server, kind, associations, arguments.client) and not (cell in slow and number >= arguments.slow_rounds):
+                run += 1
+                began = time.monotonic()
+                kept.add(
+                    *cell, measure(server, Path(folder), kind, associations=associations, client=arguments.client, run=run)
+                )
+                if time.monotonic() - began > 6:
+                    slow.add(cell)
+            bar.advance(task)
+    path = kept.save()
+    console.print(f"Kept in {path}. `./dev bench report` writes docs/benchmarks.md.")
+
+
+def _names(text: str, known: dict[str, Server]) -> list[str]:
+    """Server names, which hold commas themselves."""
+    return [name for name in known if name in text]
 
 
 if __name__ == "__main__":

@@ -1,76 +1,99 @@
 """A sender that is not the bottleneck: everything encoded beforehand, one object outstanding per association.
 
-    python -m bench.sender PORT ASSOCIATIONS OBJECTS OBJECT_BYTES    prints one line of JSON
+    python -m bench.sender dicom|raw PORT KIND ASSOCIATIONS RUN    prints one line of JSON
 
-A process of its own, so that it shares nothing with a server but the machine. Loopback only.
+Its associations run in as many processes as there are cores. `raw` sends the same bytes to bench/sink.py, without DICOM.
+Before the clock starts, each association has stored one object. Loopback only.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import multiprocessing
+import os
 import socket
 import struct
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from multiprocessing.synchronize import Barrier
+from typing import Protocol
 
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 
+from bench.data import KINDS, LARGE, Kind, head, pixels, sop_instance
 from receiver.dicom import pdu
 
 _CONTEXT_ID = 1
-_TIMEOUT_SECONDS = 60
+_TIMEOUT_SECONDS = 120
+_Buffers = Sequence[bytes | memoryview]
 
 
-def data_set(sop_instance_uid: str, study_uid: str, size_bytes: int) -> bytes:
-    """A CT-like data set of about `size_bytes`, Explicit VR Little Endian."""
+class Connection(Protocol):
+    """One association, or what stands for it."""
 
-    def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
-        value += b" " * (len(value) % 2) if vr != b"UI" else b"\0" * (len(value) % 2)
-        return struct.pack("<HH2sH", group, number, vr, len(value)) + value
+    def store(self, request: _Buffers) -> None:
+        """Send an object and wait for its answer. Raises OSError, RuntimeError when it was not stored."""
 
-    head = b"".join(
-        (
-            element(0x0008, 0x0016, b"UI", CTImageStorage.encode()),
-            element(0x0008, 0x0018, b"UI", sop_instance_uid.encode()),
-            element(0x0008, 0x0060, b"CS", b"CT"),
-            element(0x0010, 0x0010, b"PN", b"BENCH^MARK"),
-            element(0x0010, 0x0020, b"LO", b"BENCH"),
-            element(0x0020, 0x000D, b"UI", study_uid.encode()),
-            element(0x0020, 0x000E, b"UI", f"{study_uid}.1".encode()),
+    def close(self) -> None: ...
+
+
+class Dicom:
+    """An association with a storage SCP."""
+
+    def __init__(self, port: int, kind: Kind) -> None:
+        self._sock = _connect(port)
+        context = pdu.ProposedContext(_CONTEXT_ID, kind.sop_class.encode(), (ExplicitVRLittleEndian.encode(),))
+        self._sock.sendall(
+            pdu.associate_rq(called_ae=b"ANY-SCP", calling_ae=b"BENCH", contexts=[context], max_pdu_bytes=pdu.MAX_PDU_BYTES)
         )
-    )
-    pixels = size_bytes // 2 * 2
-    return head + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, pixels) + bytes(pixels)
+        pdu_kind, body = self._receive_pdu()
+        if pdu_kind != pdu.ASSOCIATE_AC:
+            raise RuntimeError(f"association refused: PDU {pdu_kind}, {body[1:4].hex()}")
+        self.max_pdu_bytes = min(pdu.parse_associate_ac(body)[1] or pdu.MAX_PDU_BYTES, pdu.MAX_PDU_BYTES)
+
+    def store(self, request: _Buffers) -> None:
+        for buffer in request:
+            self._sock.sendall(buffer)
+        pdu_kind, body = self._receive_pdu()
+        if pdu_kind != pdu.P_DATA_TF:
+            raise RuntimeError(f"PDU {pdu_kind} in place of a response")
+        status = pdu.unsigned_short(pdu.command_elements(body[pdu.PDV_HEADER_BYTES :]), pdu.STATUS)
+        if status:
+            raise RuntimeError(f"answered 0x{status:04X}")
+
+    def close(self) -> None:
+        self._sock.sendall(pdu.RELEASE_RQ_PDU)
+        self._receive_pdu()
+        self._sock.close()
+
+    def _receive_pdu(self) -> tuple[int, bytes]:
+        header = _receive(self._sock, pdu.HEADER_BYTES)
+        return header[0], _receive(self._sock, int.from_bytes(header[2:], "big"))
 
 
-def encoded(sop_instance_uid: str, data: bytes, message_id: int, max_pdu_bytes: int) -> bytes:
-    """The whole C-STORE-RQ as it goes over the wire."""
-    out = [pdu.store_request(_CONTEXT_ID, CTImageStorage.encode(), sop_instance_uid.encode(), message_id)]
-    step = max_pdu_bytes - pdu.PDV_HEADER_BYTES
-    for at in range(0, len(data), step):
-        fragment = data[at : at + step]
-        out += [pdu.p_data_header(len(fragment), _CONTEXT_ID, pdu.LAST if at + step >= len(data) else 0), fragment]
-    return b"".join(out)
+class Raw:
+    """A connection to bench/sink.py: each object behind its length, each answered with one byte."""
+
+    def __init__(self, port: int, _kind: Kind) -> None:
+        self._sock = _connect(port)
+
+    def store(self, request: _Buffers) -> None:
+        self._sock.sendall(struct.pack(">Q", sum(map(len, request))))
+        for buffer in request:
+            self._sock.sendall(buffer)
+        _receive(self._sock, 1)
+
+    def close(self) -> None:
+        self._sock.close()
 
 
-def associate(port: int) -> tuple[socket.socket, int]:
-    """An open association, and the largest PDU that the peer takes."""
+def _connect(port: int) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_SECONDS)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    context = pdu.ProposedContext(_CONTEXT_ID, CTImageStorage.encode(), (ExplicitVRLittleEndian.encode(),))
-    sock.sendall(
-        pdu.associate_rq(called_ae=b"ANY-SCP", calling_ae=b"BENCH", contexts=[context], max_pdu_bytes=pdu.MAX_PDU_BYTES)
-    )
-    kind, body = receive_pdu(sock)
-    if kind != pdu.ASSOCIATE_AC:
-        raise ConnectionRefusedError(f"PDU {kind} in place of A-ASSOCIATE-AC")
-    return sock, min(pdu.parse_associate_ac(body)[1] or pdu.MAX_PDU_BYTES, pdu.MAX_PDU_BYTES)
-
-
-def receive_pdu(sock: socket.socket) -> tuple[int, bytes]:
-    head = _receive(sock, pdu.HEADER_BYTES)
-    return head[0], _receive(sock, int.from_bytes(head[2:], "big"))
+    return sock
 
 
 def _receive(sock: socket.socket, count: int) -> bytes:
@@ -83,59 +106,108 @@ def _receive(sock: socket.socket, count: int) -> bytes:
     return data
 
 
-def release(sock: socket.socket) -> None:
-    sock.sendall(pdu.RELEASE_RQ_PDU)
-    receive_pdu(sock)
-    sock.close()
+def _encoder(kind: Kind, max_pdu_bytes: int) -> Callable[[str, int], _Buffers]:
+    """What makes a C-STORE-RQ as it goes over the wire. All but the first PDU of the data set is the same memory for all."""
+    body, step = memoryview(pixels(kind)), max_pdu_bytes - pdu.PDV_HEADER_BYTES
+
+    def framed(parts: _Buffers, *, last: bool) -> bytes:
+        return pdu.p_data_header(sum(map(len, parts)), _CONTEXT_ID, pdu.LAST if last else 0) + b"".join(parts)
+
+    in_first = step - len(head(kind, sop_instance(0, 0)))
+    rest = body[in_first:]
+    tail = b"".join(framed([rest[at : at + step]], last=at + step >= len(rest)) for at in range(0, len(rest), step))
+
+    def encode(uid: str, message_id: int) -> _Buffers:
+        command = pdu.store_request(_CONTEXT_ID, kind.sop_class.encode(), uid.encode(), message_id)
+        return (
+            (command + framed([head(kind, uid), body[:in_first]], last=not tail), tail)
+            if tail
+            else (command + framed([head(kind, uid), body], last=True),)
+        )
+
+    return encode
 
 
-def run(port: int, associations: int, objects: int, object_bytes: int) -> dict[str, float]:
-    """Send `objects` over `associations` at once; objects/s, MiB/s, and response latencies in ms."""
-    probe, max_pdu_bytes = associate(port)
-    release(probe)
-    study = generate_uid()
-    requests = []
-    for number in range(objects):
-        uid = generate_uid()
-        requests.append(encoded(uid, data_set(uid, study, object_bytes), number % 0xFFFF + 1, max_pdu_bytes))
-    latencies: list[float] = []
-    failures: list[str] = []
-    barrier = threading.Barrier(associations + 1)
+class _Association(threading.Thread):
+    """Sends its share once all associations are open. Afterwards it has `latencies` in seconds, and the `failure` if any."""
 
-    def send(share: list[bytes]) -> None:
-        barrier.wait()
+    def __init__(self, connect: Callable[[], Connection], share: Sequence[_Buffers], warm_up: _Buffers, ready: Barrier) -> None:
+        super().__init__()
+        self._connect, self._share, self._warm_up, self._ready = connect, share, warm_up, ready
+        self.latencies: list[float] = []
+        self.failure: str | None = None
+
+    def run(self) -> None:
         try:
-            sock, _ = associate(port)
-            for request in share:
+            connection = self._connect()
+            if self._warm_up:
+                connection.store(self._warm_up)
+        except (OSError, RuntimeError) as error:
+            self.failure = repr(error)
+        self._ready.wait()
+        if self.failure:
+            return
+        try:
+            for request in self._share:
                 began = time.perf_counter()
-                sock.sendall(request)
-                kind, body = receive_pdu(sock)
-                latencies.append(time.perf_counter() - began)
-                status = pdu.unsigned_short(pdu.command_elements(body[6:]), pdu.STATUS) if kind == pdu.P_DATA_TF else -kind
-                if status:
-                    failures.append(f"answered {status}")
-            release(sock)
-        except OSError as error:
-            failures.append(repr(error))
+                connection.store(request)
+                self.latencies.append(time.perf_counter() - began)
+            connection.close()
+        except (OSError, RuntimeError) as error:
+            self.failure = repr(error)
 
-    threads = [threading.Thread(target=send, args=(requests[number::associations],)) for number in range(associations)]
-    for thread in threads:
-        thread.start()
-    barrier.wait()
-    began = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    seconds = time.perf_counter() - began
-    if failures:
-        raise RuntimeError(f"{len(failures)} of {objects} objects failed, the first: {failures[0]}")
-    latencies.sort()
+
+def run(mode: str, port: int, kind: Kind, associations: int, run_number: int) -> dict[str, float]:
+    """Send a run's objects; objects/s, MiB/s of data sets, and the answers' latencies in ms."""
+    protocol: Callable[[int, Kind], Connection] = Dicom if mode == "dicom" else Raw
+    max_pdu_bytes = pdu.MAX_PDU_BYTES
+    if mode == "dicom":
+        probe = Dicom(port, kind)
+        max_pdu_bytes = probe.max_pdu_bytes
+        probe.close()
+    encode, count = _encoder(kind, max_pdu_bytes), kind.count(associations)
+    requests = [encode(sop_instance(run_number, number), number % 0xFFFF + 1) for number in range(count)]
+    warm_ups = [
+        encode(sop_instance(run_number, count + number), 1) if kind is not LARGE else () for number in range(associations)
+    ]
+    fork = multiprocessing.get_context("fork")
+    processes = min(associations, os.cpu_count() or 1)
+    ready = fork.Barrier(associations + 1)
+    pipes = [fork.Pipe(duplex=False) for _ in range(processes)]
+
+    def work(process: int) -> None:
+        threads = [
+            _Association(lambda: protocol(port, kind), requests[number::associations], warm_ups[number], ready)
+            for number in range(process, associations, processes)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        latencies = [latency for thread in threads for latency in thread.latencies]
+        pipes[process][1].send((time.monotonic(), latencies, [thread.failure for thread in threads if thread.failure]))
+
+    workers = [fork.Process(target=work, args=(number,)) for number in range(processes)]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    began = time.monotonic()
+    ended, latencies, failures = zip(*(pipe.recv() for pipe, _ in pipes), strict=True)
+    for worker in workers:
+        worker.join()
+    failed = list(itertools.chain(*failures))
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {associations} associations failed, the first: {failed[0]}")
+    seconds, ordered = max(ended) - began, sorted(itertools.chain(*latencies))
     return {
-        "objects_per_s": objects / seconds,
-        "mib_per_s": objects * object_bytes / 2**20 / seconds,
-        "p50_ms": 1e3 * latencies[len(latencies) // 2],
-        "p99_ms": 1e3 * latencies[int(0.99 * (len(latencies) - 1))],
+        "objects": count,
+        "objects_per_s": count / seconds,
+        "mib_per_s": count * kind.pixel_bytes / 2**20 / seconds,
+        "p50_ms": 1e3 * ordered[len(ordered) // 2],
+        "p99_ms": 1e3 * ordered[int(0.99 * (len(ordered) - 1))],
     }
 
 
 if __name__ == "__main__":
-    json.dump(run(*(int(argument) for argument in sys.argv[1:5])), sys.stdout)
+    _mode, _port, _kind, _associations, _run = sys.argv[1:6]
+    json.dump(run(_mode, int(_port), KINDS[_kind], int(_associations), int(_run)), sys.stdout)
