@@ -1,8 +1,13 @@
-"""The receiver: associations into the spool, the spool into the cloud. Made of the parts that its arguments configure."""
+"""A receiver: associations into the spool, the spool into the cloud. Made of the parts that its arguments configure.
+
+A small site runs one. Otherwise several workers (receiver/worker.py) have one each, and share the port and the spool.
+"""
 
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,7 +16,7 @@ from contract import Ending
 from contract.strict import utc_now
 from contract.uids import uid_from_wire
 from receiver.cloud import Cloud
-from receiver.dicom.listener import Listener
+from receiver.dicom.listener import Listener, open_port
 from receiver.dicom.p_data import ObjectSink, StoreRequest
 from receiver.filesystem import FileSystem, LocalFileSystem
 from receiver.part10 import head_bytes
@@ -19,21 +24,34 @@ from receiver.settings import Settings
 from receiver.spool import AssociationFolder, ObjectWriter, Spool
 from receiver.uploads import AssociationUpload, Uploads, UploadWorkers
 
+_LEFTOVERS_EVERY_SECONDS = 5.0
+
 _log = logging.getLogger(__name__)
 
 
 class Receiver:
     """One process's receiver. `start` and `stop`, once each."""
 
-    def __init__(self, settings: Settings, cloud: Cloud, files: FileSystem | None = None) -> None:
-        """Take the spool and bind the port. Raises SpoolInUseError, OSError."""
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        cloud: Cloud,
+        files: FileSystem | None = None,
+        *,
+        shared_socket: socket.socket | None = None,
+    ) -> None:
+        """Take the spool and the port. Raises SpoolInUseError, OSError.
+
+        `shared_socket`: listens, and siblings accept on it too; the process that opened it owns the spool.
+        """
+        self._settings, self._shared = settings, shared_socket is not None
         self._spool = Spool(
             settings.spool,
             edge=settings.edge_id,
             files=files or LocalFileSystem(),
             part_max_objects=settings.part_max_objects,
             part_max_bytes=settings.part_max_bytes,
+            owned=self._shared,
         )
         self.uploads = Uploads(cloud, bucket=settings.bucket)
         self._workers = UploadWorkers(
@@ -41,38 +59,68 @@ class Receiver:
         )
         self._listener = Listener(
             self,
-            host=settings.host,
-            port=settings.port,
+            shared_socket or open_port(settings.host, settings.port),
+            shared=self._shared,
             ae_title=settings.ae_title,
             max_associations=settings.max_associations,
             idle_timeout_seconds=settings.idle_timeout_seconds,
             artim_timeout_seconds=settings.artim_timeout_seconds,
         )
+        self._leftovers: list[AssociationFolder] = []
+        self._unreadable_told = 0
+        self._stopping = threading.Event()
+        self._recovery = threading.Thread(target=self._recover_siblings, name="recovery", daemon=True)
 
     @property
     def port(self) -> int:
         return self._listener.port
 
     def start(self) -> None:
-        """Recover what dead processes left, and open the port. Raises OSError."""
-        for folder in self._spool.leftovers():
-            _log.info("association recovered", extra={"association": folder.facts.association})
-            self.uploads.resume(folder)
-        for path, error in self._spool.unreadable:
-            _log.error("a spool folder cannot be read and is left as it is", extra={"folder": path.name, "error": error})
+        """Recover what dead processes left, and accept associations. Raises OSError."""
+        self._recover()
         self._workers.start()
         self._listener.start()
+        if self._shared:
+            self._recovery.start()
 
-    def stop(self) -> None:
-        """Stop accepting, let associations and uploads go on until the deadline, and leave the rest to the next start."""
+    def stop(self, *, keep_port: bool = True) -> None:
+        """Let associations and uploads go on until the deadline, and leave the rest to the next start.
+
+        New associations are rejected meanwhile, or find no port, so that another receiver can open it.
+        """
         deadline = time.monotonic() + self._settings.drain_timeout_seconds
-        self._listener.stop_accepting()
+        self._stopping.set()
+        if keep_port:
+            self._listener.drain()
+        else:
+            self._listener.close_port()
         self._listener.end_associations(deadline)
+        if self._shared:
+            self._recovery.join(max(0.0, deadline - time.monotonic()))
         if not self.uploads.wait_until_done(max(0.0, deadline - time.monotonic())):
             left = self.uploads.open_associations
             _log.warning("uploads left to the next start", extra={"associations": left})
         self._workers.stop(timeout_seconds=1)
         self._spool.close()
+
+    def _recover(self) -> None:
+        """Take up what dead processes left and no sibling has taken up. Raises OSError; then it may be called again."""
+        self._leftovers += self._spool.leftovers()
+        while self._leftovers:
+            folder = self._leftovers[0]
+            self.uploads.resume(folder)
+            self._leftovers.pop(0)
+            _log.info("association recovered", extra={"association": folder.facts.association})
+        for path, error in self._spool.unreadable[self._unreadable_told :]:
+            _log.error("a spool folder cannot be read and is left as it is", extra={"folder": path.name, "error": error})
+            self._unreadable_told += 1
+
+    def _recover_siblings(self) -> None:
+        while not self._stopping.wait(_LEFTOVERS_EVERY_SECONDS):
+            try:
+                self._recover()
+            except OSError as error:
+                _log.error("recovery failed, will be tried again", extra={"error": error.strerror})
 
     def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> AssociationReception:
         folder = self._spool.begin_association(calling_ae=_title(calling_ae), called_ae=_title(called_ae), peer=peer)

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     ae_title: str = Field(
         "AHI_INGEST", min_length=1, max_length=16, description="The receiver's own AE title; it answers to any."
     )
+    workers: int = Field(1, ge=1, le=64, description="Processes that receive, on one port; more than 1 have a supervisor.")
     max_associations: int = Field(1000, ge=1, le=20_000, description="Associations at once; more are rejected 2/3/2.")
     idle_timeout_seconds: float = Field(60, gt=0, description="An association that is silent this long is aborted.")
     artim_timeout_seconds: float = Field(

@@ -1,12 +1,14 @@
 """Listens for associations, and ends them: one thread accepts, each association has a thread of its own.
 
-Nothing in the accept loop waits for a peer, so a silent connection cannot stop the port.
+Nothing in the accept loop waits for a peer, so a silent connection cannot stop the port. Several processes may listen on one
+socket that they inherited (docs/adr/0008): each leaves a new connection for a moment to siblings with fewer of their own.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import logging
+import selectors
 import socket
 import threading
 import time
@@ -19,8 +21,23 @@ from receiver.dicom.status import REJECTED_LOCAL_LIMIT_EXCEEDED, REJECTED_TEMPOR
 
 _BACKLOG = 512
 _CONNECTIONS_BEYOND_LIMIT = 64  # connections that may be told of the limit at a time; any more are closed at once
+_PORT_FREE_WITHIN_SECONDS = 2.0  # of the start: workers whose supervisor was killed need a moment to let go of the port
+_YIELD_SECONDS, _YIELDS_MAX = 0.0003, 8  # what a connection of our own makes us wait for a sibling to take the next
 
 _log = logging.getLogger(__name__)
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """Listen on a port; 0 takes a free one. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    deadline = time.monotonic() + _PORT_FREE_WITHIN_SECONDS
+    while True:
+        try:
+            return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 class Acceptor(Protocol):
@@ -31,20 +48,20 @@ class Acceptor(Protocol):
 
 
 class Listener:
-    """The port. `start`, then `stop_accepting` and `end_associations`."""
+    """The port. `start`, then `drain` (or `close_port`) and `end_associations`."""
 
     def __init__(
         self,
         acceptor: Acceptor,
+        sock: socket.socket,
         *,
-        host: str,
-        port: int,
+        shared: bool,
         ae_title: str,
         max_associations: int,
         idle_timeout_seconds: float,
         artim_timeout_seconds: float,
     ) -> None:
-        """Bind the port. Raises OSError."""
+        """Accept on `sock`, from now on ours to close; `shared` with other processes or not."""
         # pynetdicom logs what peers send, which may name patients; its faults come to us as exceptions or PDUs.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
         _config.LOG_HANDLER_LEVEL = "none"
@@ -56,10 +73,11 @@ class Listener:
         self._connections: set[ServedAssociation] = set()
         self._established: set[int] = set()
         self._changed = threading.Condition()
-        self._draining = False
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        self.port = int(self._socket.getsockname()[1])  # also when 0 was asked for
+        self._draining = self._closed = False
+        sock.setblocking(False)
+        self._socket, self._shared = sock, shared
+        self._wake, self._woken = socket.socketpair()
+        self.port = int(sock.getsockname()[1])  # also when 0 was asked for
         self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
 
     @property
@@ -71,18 +89,25 @@ class Listener:
     def start(self) -> None:
         self._thread.start()
 
-    def stop_accepting(self) -> None:
-        """Close the port. Associations that are being opened are rejected, open ones go on."""
+    def drain(self) -> None:
+        """Reject new associations from now on; open ones go on."""
         self._draining = True
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._socket.close()
-        self._thread.join()
+
+    def close_port(self) -> None:
+        """Take no more connections, and let go of the port. May be called again."""
+        self._draining = True
+        if not self._closed:
+            self._closed = True
+            self._wake.close()
+            self._thread.join()
+            self._socket.close()
 
     def end_associations(self, deadline: float) -> None:
-        """Wait for the associations until `deadline` (monotonic), then abort those that are left."""
+        """Wait for the associations until `deadline` (monotonic), close the port, and abort those that are left."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._connections, max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: not self._established, max(0.0, deadline - time.monotonic()))
+        self.close_port()
+        with self._changed:
             left = list(self._connections)
         for association in left:
             association.stop()
@@ -110,22 +135,35 @@ class Listener:
             self._changed.notify_all()
 
     def _accept(self) -> None:
-        while not self._draining:
-            try:
-                sock, peer = self._socket.accept()
-            except OSError as error:
-                if not self._draining:  # out of file descriptors, or the peer was quicker: the port stays open
-                    _log.error("accept failed", extra={"error": error.strerror})
-                    time.sleep(0.05)
-                continue
-            if self.connections >= self._max_associations + _CONNECTIONS_BEYOND_LIMIT:
-                sock.close()
-                continue
-            try:
-                association = ServedAssociation(self._ae, sock, peer, self, idle_timeout_seconds=self._idle_timeout_seconds)
-                with self._changed:
-                    self._connections.add(association)
-                association.start()
-            except (OSError, RuntimeError) as error:  # the peer is gone already, or no more threads
-                _log.error("connection dropped", extra={"error": type(error).__name__})
-                sock.close()
+        with self._woken, selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while True:
+                selector.select()
+                if self._closed:
+                    return
+                if self._shared:
+                    time.sleep(_YIELD_SECONDS * min(self.connections, _YIELDS_MAX))
+                self._accept_one()
+
+    def _accept_one(self) -> None:
+        try:
+            sock, peer = self._socket.accept()
+            sock.setblocking(True)
+        except BlockingIOError:  # a sibling took it
+            return
+        except OSError as error:  # out of file descriptors, or the peer was quicker: the port stays open
+            _log.error("accept failed", extra={"error": error.strerror})
+            time.sleep(0.05)
+            return
+        if self.connections >= self._max_associations + _CONNECTIONS_BEYOND_LIMIT:
+            sock.close()
+            return
+        try:
+            association = ServedAssociation(self._ae, sock, peer, self, idle_timeout_seconds=self._idle_timeout_seconds)
+            with self._changed:
+                self._connections.add(association)
+            association.start()
+        except (OSError, RuntimeError) as error:  # the peer is gone already, or no more threads
+            _log.error("connection dropped", extra={"error": type(error).__name__})
+            sock.close()

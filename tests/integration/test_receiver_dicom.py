@@ -319,7 +319,7 @@ def test_stopping_lets_associations_end_then_aborts_them(tmp_path: Path) -> None
         begun_object(other)
         stopping = threading.Thread(target=edge.receiver.stop)
         stopping.start()
-        until(lambda: refused(edge.port), "the port is closed")
+        until(lambda: rejected(edge.port) == bytes((2, 3, 1)), "a new association is rejected")
         assert peer.store(b"1.11", small_data_set(), message_id=2) == 0
         peer.release()
         assert other.receive()[0] == pdu.ABORT
@@ -330,12 +330,14 @@ def test_stopping_lets_associations_end_then_aborts_them(tmp_path: Path) -> None
     edge.receiver.stop = lambda: None  # type: ignore[method-assign]
 
 
-def refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except (ConnectionRefusedError, ConnectionResetError):
-        return True
-    return False
+def rejected(port: int) -> bytes:
+    """Result, source and reason of a rejection; empty for an association that was accepted."""
+    peer = RawPeer(port, STORAGE)
+    if peer.answer[0] == pdu.ASSOCIATE_AC:
+        peer.release()
+        return b""
+    peer.sock.close()
+    return peer.answer[1][1:4]
 
 
 def test_an_association_without_objects_sends_nothing_and_leaves_nothing(edge: Edge) -> None:
