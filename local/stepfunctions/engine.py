@@ -124,6 +124,10 @@ class Engine:
         """Raises ApiError."""
         return self._turn(lambda: self._runner.get(arn).snapshot())
 
+    def state_machine_of(self, arn: str) -> Machine:
+        """The machine as it was when the execution started. Raises ApiError."""
+        return self._turn(lambda: self._machines.revision(self._runner.get(arn).revision))
+
     def executions(self, machine_arn: str) -> list[Execution]:
         """Newest first. Raises ApiError."""
         return self._turn(lambda: [each.snapshot() for each in self._runner.of_machine(machine_arn)])

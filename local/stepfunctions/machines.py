@@ -31,7 +31,7 @@ class Machines:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._machines: dict[str, Machine] = {}
-        self._texts: dict[int, str] = {}  # of every revision: executions keep the one they started with
+        self._revisions: dict[int, Machine] = {}  # all: executions keep the one they started with
         self._definitions: dict[int, Definition] = {}  # of those that were needed
         for event in log.machines():
             self._apply(event)
@@ -65,9 +65,13 @@ class Machines:
         """Oldest first."""
         return list(self._machines.values())
 
+    def revision(self, revision: int) -> Machine:
+        """A machine as that event left it."""
+        return self._revisions[revision]
+
     def definition(self, revision: int) -> Definition:
         if revision not in self._definitions:
-            self._definitions[revision] = parse(self._texts[revision])
+            self._definitions[revision] = parse(self._revisions[revision].text)
         return self._definitions[revision]
 
     def _apply(self, event: MachineEvent) -> Machine:
@@ -76,5 +80,5 @@ class Machines:
         name = event.arn.rpartition(":")[2]
         machine = Machine(event.arn, name, event.id, event.definition, event.role_arn, created_at, event.at)
         self._machines[event.arn] = machine
-        self._texts[event.id] = event.definition
+        self._revisions[event.id] = machine
         return machine

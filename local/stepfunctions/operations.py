@@ -42,6 +42,7 @@ class Operations:
             "CreateStateMachine": self._create_state_machine,
             "UpdateStateMachine": self._update_state_machine,
             "DescribeStateMachine": self._describe_state_machine,
+            "DescribeStateMachineForExecution": self._describe_state_machine_for_execution,
             "ListStateMachines": self._list_state_machines,
             "StartExecution": self._start_execution,
             "DescribeExecution": self._describe_execution,
@@ -83,6 +84,17 @@ class Operations:
             "roleArn": machine.role_arn,
             "loggingConfiguration": {"level": "OFF", "includeExecutionData": False},
             "tracingConfiguration": {"enabled": False},
+            "revisionId": str(machine.revision),
+        }
+
+    def _describe_state_machine_for_execution(self, request: Request) -> Answer:
+        machine = self._engine.state_machine_of(_arn(request, "executionArn", _EXECUTION_ARN))
+        return {
+            "stateMachineArn": machine.arn,
+            "name": machine.name,
+            "definition": machine.text,
+            "roleArn": machine.role_arn,
+            "updateDate": machine.updated_at,
             "revisionId": str(machine.revision),
         }
 

@@ -77,6 +77,19 @@ def test_creation_is_idempotent_and_an_update_changes_what_is_described(client: 
     assert (described["name"], described["status"], described["type"]) == ("m", "ACTIVE", "STANDARD")
 
 
+def test_an_execution_keeps_the_definition_that_it_started_with(client: SFNClient) -> None:
+    before, after = text(machine(pass_("A"))), text(machine(pass_("B")))
+    arn = create(client, "m", machine(pass_("A")))
+    execution = client.start_execution(stateMachineArn=arn, name="e")["executionArn"]
+    client.update_state_machine(stateMachineArn=arn, definition=after)
+    kept = client.describe_state_machine_for_execution(executionArn=execution)
+    current = client.describe_state_machine(stateMachineArn=arn)
+    assert (kept["definition"], current["definition"]) == (before, after)
+    assert kept["revisionId"] != current["revisionId"]
+    with refused(client, "ExecutionDoesNotExist"):
+        client.describe_state_machine_for_execution(executionArn=MISSING)
+
+
 def test_what_cannot_be_created(client: SFNClient) -> None:
     with refused(client, "InvalidDefinition"):
         create(client, "m", {"QueryLanguage": "JSONata"})
