@@ -6,7 +6,7 @@ Format
     <spool>/sequence.lock                          held (flock) while a worker takes the next one
     <spool>/out/<boot id>/lock                     held (flock) by the process that owns the folder
     <spool>/out/<boot id>/<association id>/
-        association.json                           who opened it, when; the limits of a part
+        association.json                           who opened it, when; the limits of a part and of an object
         000001.tmp                                 an object that is arriving
         000001-20261124T021501123Z.dcm             an object: its number in order of arrival, when it was acknowledged
         sealed.json                                how and when the association ended, its sequence number
@@ -16,8 +16,8 @@ Format
 Invariants
     - A name ending in `.dcm` or `.json` holds its whole content durably: data is synced before the rename gives the name.
     - An object that was answered 0x0000 is durable: its data, its name, and every folder above it.
-    - Objects are numbered in order of arrival. S3 keys, parts and what is a repeat follow from the objects in this order
-      and from association.json alone (receiver/placement.py), so that they can be found again after a crash.
+    - Objects are numbered in order of arrival. S3 keys, parts, what is a repeat, and what is quarantined and why follow from
+      the objects in this order and from association.json alone (receiver/placement.py), so that a crash changes none of it.
     - A folder is written by the holder of its boot folder's lock only. The kernel drops the lock with the process, so that a
       worker never touches what a sibling still fills, and takes over what a dead one left.
     - What is sealed takes no more objects. A sequence number is given once.
@@ -67,9 +67,9 @@ class SpoolBrokenError(OSError):
 class StartFacts:
     """association.json. The limits are kept, since where an object belongs must not change with a setting."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
-    version: int = 1
+    version: int = 2
     association: str
     edge: str
     calling_ae: str
@@ -78,6 +78,7 @@ class StartFacts:
     started_at: datetime
     part_max_objects: int
     part_max_bytes: int
+    object_max_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +280,7 @@ class _Boot:
             self.close()
 
     def close(self) -> None:
-        """Give the folder back, and remove it if nothing is left in it."""
+        """Give the folder back, and remove it if nothing is left in it. Called once."""
         with contextlib.suppress(OSError):
             if self._files.names(self.path) == ["lock"]:
                 self._files.remove_file(self.path / "lock")
@@ -312,6 +313,7 @@ class Spool:
         files: FileSystem,
         part_max_objects: int,
         part_max_bytes: int,
+        object_max_bytes: int,
         owned: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -321,6 +323,7 @@ class Spool:
         """
         self.root, self.files, self.now = root, files, now
         self._edge, self._part_max_objects, self._part_max_bytes = edge, part_max_objects, part_max_bytes
+        self._object_max_bytes = object_max_bytes
         self.unreadable: list[tuple[Path, str]] = []
         self._give_back = None if owned else own_spool(root, files)
         self._out = root / "out"
@@ -337,8 +340,8 @@ class Spool:
     def leftovers(self) -> list[AssociationFolder]:
         """What dead processes left, sealed and without temporary files, in the order of their sequence numbers.
 
-        Folders whose lock is held are not touched. What cannot be read stays where it is, and is listed in `unreadable`.
-        Raises OSError.
+        May be called again, for what siblings left that died since. Folders whose lock is held are not touched. What cannot be
+        read stays where it is, its boot folder's lock held, and is listed in `unreadable`. Raises OSError.
         """
         found = []
         for name in sorted(self.files.names(self._out)):
@@ -392,14 +395,15 @@ class Spool:
     def _adopt(self, boot: _Boot) -> list[AssociationFolder]:
         left = []
         self.files.sync_folder(boot.path)  # a rename to removed-... may not be durable yet
-        for name in sorted(self.files.names(boot.path)):
+        names = sorted(set(self.files.names(boot.path)) - {"lock"})
+        for name in names:  # all before the first is forgotten, since with the last one the lock goes
+            boot.hold(name)
+        for name in names:
             path = boot.path / name
-            if name == "lock":
-                continue
             if name.startswith(_REMOVED):
                 self.remove_tree(path)
+                boot.forget(name)
                 continue
-            boot.hold(name)
             folder = AssociationFolder(self, boot, self._facts(name, "", "", "", self.now()), made=True)
             try:
                 folder.read_leftover(self.now())
@@ -411,7 +415,7 @@ class Spool:
                 boot.forget(name)
             else:
                 left.append(folder)
-        if not left:
+        if not names:
             boot.close()
         return left
 
@@ -425,6 +429,7 @@ class Spool:
             started_at=started_at,
             part_max_objects=self._part_max_objects,
             part_max_bytes=self._part_max_bytes,
+            object_max_bytes=self._object_max_bytes,
         )
 
     def _make_boot(self) -> _Boot:

@@ -277,3 +277,24 @@ def test_a_spool_on_a_real_disk_has_one_owner_and_gives_it_back(tmp_path: Path) 
     first.close()
     spool().close()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_leftover_is_taken_up_by_one_sibling_and_not_again(tmp_path: Path) -> None:
+    def worker() -> Spool:
+        return Spool(tmp_path, edge="edge-1", files=LocalFileSystem(), part_max_objects=9, part_max_bytes=10**6, owned=True)
+
+    dead = worker()
+    for content in (b"", b"one"):  # the first association has no object: it goes, and the second must stay owned
+        folder = dead.begin_association(calling_ae="A" if content else "0", called_ae="ANY", peer="127.0.0.1")
+        writer = folder.begin_object(HEAD)
+        writer.write([content])
+        if content:
+            writer.commit()
+    dead._boot._release()
+    first, second = worker(), worker()
+    (left,) = first.leftovers()
+    assert (second.leftovers(), first.leftovers()) == ([], [])
+    left.remove()
+    for spool in (first, second):
+        spool.close()
+    assert list((tmp_path / "out").iterdir()) == []
