@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import pymysql
 from pymysql.cursors import Cursor as MySqlCursor
 from pymysql.cursors import DictCursor
 
+from contract.strict import ContractError
 from lambdas.errors import CatalogRefusedError, CatalogUnavailableError, IngestError
 
 Result = TypeVar("Result")
@@ -80,6 +82,25 @@ class CatalogSettings:
     database: str
     tls: Literal["verify", "off"] = "verify"
     ca_file: str | None = None
+
+    @classmethod
+    def of_secret(cls, text: str, *, tls: str, ca_file: str | None) -> Self:
+        """From a secret in the form of RDS's own: {host, port, username, password, dbname}. Raises ContractError."""
+        if tls not in ("verify", "off"):
+            raise ContractError("CATALOG_TLS: expected `verify` or `off`")
+        try:
+            secret = json.loads(text)
+            return cls(
+                host=str(secret["host"]),
+                port=int(secret["port"]),
+                user=str(secret["username"]),
+                password=str(secret["password"]),
+                database=str(secret["dbname"]),
+                tls="off" if tls == "off" else "verify",
+                ca_file=ca_file,
+            )
+        except (KeyError, TypeError, ValueError):
+            raise ContractError("the catalog's secret: expected host, port, username, password, dbname") from None
 
 
 def open_connection(settings: CatalogSettings, *, cursor_class: type[MySqlCursor] = DictCursor) -> pymysql.Connection[Any]:

@@ -9,14 +9,12 @@ AWS_ENDPOINT_URL...         boto3's own
 
 from __future__ import annotations
 
-import json
 import os
 from functools import cache
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
-from contract.strict import ContractError
 from lambdas.catalog import Catalog, CatalogSettings
 
 if TYPE_CHECKING:
@@ -29,23 +27,11 @@ def catalog_settings() -> CatalogSettings:
     """Where the catalog is, as the secret says now. Raises ContractError, StorageUnavailableError, StorageRefusedError."""
     from lambdas.adapters.aws import read_secret  # noqa: PLC0415 - boto3 is slow to import
 
-    tls = os.environ.get("CATALOG_TLS", "verify")
-    if tls not in ("verify", "off"):
-        raise ContractError("CATALOG_TLS: expected `verify` or `off`")
-    text = read_secret(os.environ["CATALOG_SECRET_ARN"])
-    try:
-        secret = json.loads(text)
-        return CatalogSettings(
-            host=str(secret["host"]),
-            port=int(secret["port"]),
-            user=str(secret["username"]),
-            password=str(secret["password"]),
-            database=str(secret["dbname"]),
-            tls="off" if tls == "off" else "verify",
-            ca_file=os.environ.get("CATALOG_CA_FILE") or None,
-        )
-    except (KeyError, TypeError, ValueError):
-        raise ContractError("the catalog's secret: expected host, port, username, password, dbname") from None
+    return CatalogSettings.of_secret(
+        read_secret(os.environ["CATALOG_SECRET_ARN"]),
+        tls=os.environ.get("CATALOG_TLS", "verify"),
+        ca_file=os.environ.get("CATALOG_CA_FILE") or None,
+    )
 
 
 @cache
