@@ -14,11 +14,12 @@ from datetime import datetime
 
 from contract import Ending
 from contract.strict import utc_now
-from contract.uids import uid_from_wire
 from receiver.cloud import Cloud
-from receiver.dicom.listener import Listener, open_port
+from receiver.dicom.admission import ae_title
 from receiver.dicom.p_data import ObjectSink, StoreRequest
+from receiver.dicom.status import Rejection, StoreStatus
 from receiver.filesystem import FileSystem, LocalFileSystem
+from receiver.listening import Sockets, make_listener, open_sockets
 from receiver.part10 import head_bytes
 from receiver.settings import Settings
 from receiver.spool import AssociationFolder, ObjectWriter, Spool
@@ -39,33 +40,30 @@ class Receiver:
         files: FileSystem | None = None,
         *,
         shared_socket: socket.socket | None = None,
+        shared_tls_socket: socket.socket | None = None,
     ) -> None:
-        """Take the spool and the port. Raises SpoolInUseError, OSError.
+        """Take the spool and the ports. Raises SpoolInUseError, SettingsError, OSError.
 
-        `shared_socket`: listens, and siblings accept on it too; the process that opened it owns the spool.
+        `shared_socket` and `shared_tls_socket` listen, and siblings accept on them too; the process that opened them owns the
+        spool.
         """
-        self._settings, self._shared = settings, shared_socket is not None
+        shared = Sockets(shared_socket, shared_tls_socket)
+        self._settings, self._shared = settings, any(shared)
         self._spool = Spool(
             settings.spool,
             edge=settings.edge_id,
             files=files or LocalFileSystem(),
             part_max_objects=settings.part_max_objects,
             part_max_bytes=settings.part_max_bytes,
+            object_max_bytes=settings.object_max_bytes,
             owned=self._shared,
         )
         self.uploads = Uploads(cloud, bucket=settings.bucket)
         self._workers = UploadWorkers(
             self.uploads, workers=settings.upload_workers, backoff_max_seconds=settings.upload_backoff_max_seconds
         )
-        self._listener = Listener(
-            self,
-            shared_socket or open_port(settings.host, settings.port),
-            shared=self._shared,
-            ae_title=settings.ae_title,
-            max_associations=settings.max_associations,
-            idle_timeout_seconds=settings.idle_timeout_seconds,
-            artim_timeout_seconds=settings.artim_timeout_seconds,
-        )
+        self._sockets = shared if self._shared else open_sockets(settings)
+        self._listener = make_listener(settings, self._sockets, self, shared=self._shared)
         self._leftovers: list[AssociationFolder] = []
         self._unreadable_told = 0
         self._stopping = threading.Event()
@@ -73,7 +71,13 @@ class Receiver:
 
     @property
     def port(self) -> int:
-        return self._listener.port
+        """The port without TLS, -1 when there is none."""
+        return _port_of(self._sockets.plain)
+
+    @property
+    def tls_port(self) -> int:
+        """The port with TLS, -1 when there is none."""
+        return _port_of(self._sockets.tls)
 
     def start(self) -> None:
         """Recover what dead processes left, and accept associations. Raises OSError."""
@@ -93,7 +97,7 @@ class Receiver:
         if keep_port:
             self._listener.drain()
         else:
-            self._listener.close_port()
+            self._listener.close_ports()
         self._listener.end_associations(deadline)
         if self._shared:
             self._recovery.join(max(0.0, deadline - time.monotonic()))
@@ -122,8 +126,19 @@ class Receiver:
             except OSError as error:
                 _log.error("recovery failed, will be tried again", extra={"error": error.strerror})
 
+    def rejected(self, rejection: Rejection, *, calling_ae: bytes, called_ae: bytes, peer: str) -> None:
+        _log.warning(
+            "association rejected",
+            extra={
+                "result_source_reason": "/".join(map(str, rejection)),
+                "calling_ae": ae_title(calling_ae),
+                "called_ae": ae_title(called_ae),
+                "peer": peer,
+            },
+        )
+
     def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> AssociationReception:
-        folder = self._spool.begin_association(calling_ae=_title(calling_ae), called_ae=_title(called_ae), peer=peer)
+        folder = self._spool.begin_association(calling_ae=ae_title(calling_ae), called_ae=ae_title(called_ae), peer=peer)
         _log.info(
             "association opened",
             extra={
@@ -184,11 +199,11 @@ class AssociationReception:
 
     def failed(self, error: OSError) -> None:
         """The disk did not take an object."""
+        _log.error("object not stored", extra={"association": self.association, "error": error.strerror or str(error)})
+
+    def refused(self, status: StoreStatus) -> None:
         self._failed += 1
-        _log.error(
-            "object not stored, answered 0xA700",
-            extra={"association": self.association, "error": error.strerror or str(error)},
-        )
+        _log.warning("object refused", extra={"association": self.association, "status": f"0x{status:04X}"})
 
 
 class _Sink:
@@ -215,5 +230,5 @@ class _Sink:
         self._writer.discard()
 
 
-def _title(raw: bytes) -> str:
-    return uid_from_wire(raw).strip()
+def _port_of(sock: socket.socket | None) -> int:
+    return int(sock.getsockname()[1]) if sock is not None else -1

@@ -5,16 +5,24 @@ AWS's endpoint, region and credentials come from the standard AWS_* variables.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contract.association import check_edge_id
 from contract.strict import ContractError
 
 PREFIX = "AHI_INGEST_"
+
+
+def _split(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+_Separated = (NoDecode, BeforeValidator(_split))  # by commas
 
 
 class SettingsError(Exception):
@@ -32,12 +40,34 @@ class Settings(BaseSettings):
     spool: Path = Field(description="The folder that keeps objects until they are in S3; on a disk that keeps its promises.")
 
     host: str = Field("0.0.0.0", description="The address to listen on.")  # noqa: S104 - promiscuous by design
-    port: int = Field(11112, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    port: int = Field(11112, ge=-1, le=65535, description="The port without TLS; 0 takes a free one, -1 opens none.")
+    tls_port: int = Field(
+        -1, ge=-1, le=65535, description="The port with TLS, as a rule 2762; 0 takes a free one, -1 opens none."
+    )
+    tls_certificate: Path | None = Field(None, description="The receiver's certificate and those that signed it, a PEM file.")
+    tls_key: Path | None = Field(None, description="The certificate's key, a PEM file without a password.")
+    tls_client_ca: Path | None = Field(
+        None, description="A PEM file of CAs; when set, a TLS client must present a certificate that one of them signed."
+    )
     ae_title: str = Field(
         "AHI_INGEST", min_length=1, max_length=16, description="The receiver's own AE title; it answers to any."
     )
     workers: int = Field(1, ge=1, le=64, description="Processes that receive, on one port; more than 1 have a supervisor.")
     max_associations: int = Field(1000, ge=1, le=20_000, description="Associations at once; more are rejected 2/3/2.")
+    max_associations_per_ae: int = Field(0, ge=0, description="Associations at once of one calling AE title; 0 is no limit.")
+    max_associations_per_address: int = Field(0, ge=0, description="Associations at once of one address; 0 is no limit.")
+    calling_ae_titles: Annotated[tuple[str, ...], *_Separated] = Field(
+        (), description="Calling AE titles that are let in, separated by commas; others are rejected 1/1/3. Empty lets all in."
+    )
+    called_ae_titles: Annotated[tuple[str, ...], *_Separated] = Field(
+        (), description="AE titles that the receiver answers to; others are rejected 1/1/7. Empty: to any."
+    )
+    storing_ae_titles: Annotated[tuple[str, ...], *_Separated] = Field(
+        (), description="Calling AE titles that may store; the objects of others are answered 0x0124. Empty: all may."
+    )
+    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], *_Separated] = Field(
+        (), description="Networks (10.1.0.0/16) that are let in; others are rejected 1/1/1. Empty lets all in."
+    )
     idle_timeout_seconds: float = Field(60, gt=0, description="An association that is silent this long is aborted.")
     artim_timeout_seconds: float = Field(
         30, gt=0, description="Longest wait for a request, or for a peer to close (PS3.8 9.1.5)."
@@ -46,6 +76,9 @@ class Settings(BaseSettings):
 
     part_max_objects: int = Field(5_000, ge=1, description="Objects in a part, which is one import job.")
     part_max_bytes: int = Field(10 * 10**9, ge=1, description="Bytes in a part.")
+    object_max_bytes: int = Field(
+        10 * 10**9, ge=1, description="Bytes in an object; a larger one is kept, quarantined and not imported."
+    )
     upload_workers: int = Field(8, ge=1, le=64, description="Uploads at once; each holds at most 8 MiB.")
     upload_backoff_max_seconds: float = Field(20, gt=0, description="Longest wait of an upload worker after a failure.")
 
@@ -66,6 +99,14 @@ class Settings(BaseSettings):
             raise ValueError("expected printable ASCII without a backslash, not only spaces")
         return value
 
+    @model_validator(mode="after")
+    def _tls(self) -> Settings:
+        if self.tls_port >= 0 and (self.tls_certificate is None or self.tls_key is None):
+            raise ValueError("AHI_INGEST_TLS_PORT needs AHI_INGEST_TLS_CERTIFICATE and AHI_INGEST_TLS_KEY")
+        if self.tls_port < 0 and self.port < 0:
+            raise ValueError("AHI_INGEST_PORT and AHI_INGEST_TLS_PORT are both -1: open one of them")
+        return self
+
     @field_validator("spool")
     @classmethod
     def _spool(cls, value: Path) -> Path:
@@ -81,7 +122,10 @@ def read_settings() -> Settings:
     except ValidationError as error:
         lines = []
         for fault in error.errors(include_url=False, include_input=False, include_context=False):
-            name = str(fault["loc"][0]) if fault["loc"] else ""
+            if not fault["loc"]:  # about several settings: the text names them
+                lines.append(fault["msg"].removeprefix("Value error, "))
+                continue
+            name = str(fault["loc"][0])
             about = Settings.model_fields[name].description if name in Settings.model_fields else ""
             what = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
             lines.append(f"Set {PREFIX}{name.upper()}: {what}. {about}")

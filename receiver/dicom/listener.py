@@ -1,7 +1,9 @@
 """Listens for associations, and ends them: one thread accepts, each association has a thread of its own.
 
-Nothing in the accept loop waits for a peer, so a silent connection cannot stop the port. Several processes may listen on one
-socket that they inherited (docs/adr/0008): each leaves a new connection for a moment to siblings with fewer of their own.
+Nothing in the accept loop waits for a peer, so a silent connection cannot stop the port. Connections on which no association
+is open (silent ones, rejected ones, those that do not close) have places of their own, and the oldest of them makes way for a
+new one: they cannot keep an association out. Several processes may listen on one socket that they inherited (docs/adr/0008):
+each leaves a new connection for a moment to siblings with fewer of their own.
 """
 
 from __future__ import annotations
@@ -10,17 +12,24 @@ import errno
 import logging
 import selectors
 import socket
+import ssl
 import threading
 import time
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from pynetdicom import AE, _config
 
-from receiver.dicom.association import Reception, ServedAssociation
-from receiver.dicom.status import REJECTED_LOCAL_LIMIT_EXCEEDED, REJECTED_TEMPORARY_CONGESTION
+from receiver.dicom.admission import Admission
+from receiver.dicom.association import Reception, ServedAssociation, Timeouts
+from receiver.dicom.pdu import AssociateRq
+from receiver.dicom.status import TEMPORARY_CONGESTION, Rejection
 
 _BACKLOG = 512
-_CONNECTIONS_BEYOND_LIMIT = 64  # connections that may be told of the limit at a time; any more are closed at once
+_WITHOUT_ASSOCIATION_MAX = 256
+"""Connections without an association; one more ends the oldest."""
+_CLOSING_MAX = 256
+"""Connections that were told to end and have not yet; any more are closed at once."""
 _PORT_FREE_WITHIN_SECONDS = 2.0  # of the start: workers whose supervisor was killed need a moment to let go of the port
 _YIELD_SECONDS, _YIELDS_MAX = 0.0003, 8  # what a connection of our own makes us wait for a sibling to take the next
 
@@ -40,44 +49,49 @@ def open_port(host: str, port: int) -> socket.socket:
             time.sleep(0.05)
 
 
+class Port(NamedTuple):
+    """A socket that listens, and how to speak TLS on it."""
+
+    sock: socket.socket
+    tls: ssl.SSLContext | None
+
+
 class Acceptor(Protocol):
     """Who receives what the listener accepts."""
+
+    def rejected(self, rejection: Rejection, *, calling_ae: bytes, called_ae: bytes, peer: str) -> None:
+        """An association was rejected; AE titles as on the wire. Called from its thread."""
 
     def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> Reception:
         """An association was accepted; AE titles as on the wire. Called from its thread."""
 
 
 class Listener:
-    """The port. `start`, then `drain` (or `close_port`) and `end_associations`."""
+    """The ports. `start`, then `drain` (or `close_ports`) and `end_associations`."""
 
     def __init__(
         self,
         acceptor: Acceptor,
-        sock: socket.socket,
+        admission: Admission,
+        ports: Sequence[Port],
         *,
         shared: bool,
         ae_title: str,
-        max_associations: int,
-        idle_timeout_seconds: float,
-        artim_timeout_seconds: float,
+        timeouts: Timeouts,
     ) -> None:
-        """Accept on `sock`, from now on ours to close; `shared` with other processes or not."""
+        """Accept on `ports`, from now on ours to close; `shared` with other processes or not."""
         # pynetdicom logs what peers send, which may name patients; its faults come to us as exceptions or PDUs.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
         _config.LOG_HANDLER_LEVEL = "none"
-        self._acceptor, self._max_associations = acceptor, max_associations
-        self._idle_timeout_seconds = idle_timeout_seconds
+        self._acceptor, self._admission, self._timeouts = acceptor, admission, timeouts
         self._ae = AE(ae_title)
-        self._ae.acse_timeout = artim_timeout_seconds
-        self._ae.network_timeout = idle_timeout_seconds
-        self._connections: set[ServedAssociation] = set()
-        self._established: set[int] = set()
+        self._connections: dict[ServedAssociation, tuple[str, ...] | None] = {}  # oldest first; what an association counts as
         self._changed = threading.Condition()
         self._draining = self._closed = False
-        sock.setblocking(False)
-        self._socket, self._shared = sock, shared
+        for port in ports:
+            port.sock.setblocking(False)
+        self._ports, self._shared = ports, shared
         self._wake, self._woken = socket.socketpair()
-        self.port = int(sock.getsockname()[1])  # also when 0 was asked for
         self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
 
     @property
@@ -93,62 +107,77 @@ class Listener:
         """Reject new associations from now on; open ones go on."""
         self._draining = True
 
-    def close_port(self) -> None:
-        """Take no more connections, and let go of the port. May be called again."""
+    def close_ports(self) -> None:
+        """Take no more connections, and let go of the ports. May be called again."""
         self._draining = True
         if not self._closed:
             self._closed = True
             self._wake.close()
             self._thread.join()
-            self._socket.close()
+            for port in self._ports:
+                port.sock.close()
 
     def end_associations(self, deadline: float) -> None:
-        """Wait for the associations until `deadline` (monotonic), close the port, and abort those that are left."""
+        """Wait for the associations until `deadline` (monotonic), close the ports, and abort those that are left."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._established, max(0.0, deadline - time.monotonic()))
-        self.close_port()
+            self._changed.wait_for(lambda: not any(self._connections.values()), max(0.0, deadline - time.monotonic()))
+        self.close_ports()
         with self._changed:
             left = list(self._connections)
         for association in left:
             association.stop()
         for association in left:
             association.join(5)
+            if association.is_alive():
+                _log.error("an association's thread did not end", extra={"peer": association.peer})
 
     # What associations call, each from its own thread (receiver.dicom.association.Host).
 
-    def admit(self) -> tuple[int, int, int] | None:
-        if self._draining:
-            return REJECTED_TEMPORARY_CONGESTION
+    def admit(self, association: ServedAssociation, request: AssociateRq) -> Rejection | None:
+        answer = TEMPORARY_CONGESTION if self._draining else self._admission.admit(request, association.peer)
+        if isinstance(answer, Rejection):
+            self._acceptor.rejected(answer, calling_ae=request.calling_ae, called_ae=request.called_ae, peer=association.peer)
+            return answer
         with self._changed:
-            if len(self._established) >= self._max_associations:
-                return REJECTED_LOCAL_LIMIT_EXCEEDED
-            self._established.add(threading.get_ident())
+            self._connections[association] = answer
         return None
+
+    def may_store(self, calling_ae: bytes) -> bool:
+        return self._admission.rules.may_store(calling_ae)
 
     def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> Reception:
         return self._acceptor.accepted(calling_ae=calling_ae, called_ae=called_ae, peer=peer)
 
-    def closed(self, association: ServedAssociation) -> None:
+    def ended(self, association: ServedAssociation) -> None:
         with self._changed:
-            self._established.discard(threading.get_ident())
-            self._connections.discard(association)
+            taken, self._connections[association] = self._connections[association], None
+            self._changed.notify_all()
+        if taken:
+            self._admission.give_back(taken)
+
+    def closed(self, association: ServedAssociation) -> None:
+        self.ended(association)
+        with self._changed:
+            del self._connections[association]
             self._changed.notify_all()
 
     def _accept(self) -> None:
         with self._woken, selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
+            for port in self._ports:
+                selector.register(port.sock, selectors.EVENT_READ, port)
             selector.register(self._woken, selectors.EVENT_READ)
             while True:
-                selector.select()
+                ready = selector.select()
                 if self._closed:
                     return
                 if self._shared:
                     time.sleep(_YIELD_SECONDS * min(self.connections, _YIELDS_MAX))
-                self._accept_one()
+                for key, _ in ready:
+                    self._accept_one(key.data)
 
-    def _accept_one(self) -> None:
+    def _accept_one(self, port: Port) -> None:
         try:
-            sock, peer = self._socket.accept()
+            sock, peer = port.sock.accept()
             sock.setblocking(True)
         except BlockingIOError:  # a sibling took it
             return
@@ -156,14 +185,26 @@ class Listener:
             _log.error("accept failed", extra={"error": error.strerror})
             time.sleep(0.05)
             return
-        if self.connections >= self._max_associations + _CONNECTIONS_BEYOND_LIMIT:
+        if not self._is_place_made():
             sock.close()
             return
         try:
-            association = ServedAssociation(self._ae, sock, peer, self, idle_timeout_seconds=self._idle_timeout_seconds)
-            with self._changed:
-                self._connections.add(association)
-            association.start()
-        except (OSError, RuntimeError) as error:  # the peer is gone already, or no more threads
-            _log.error("connection dropped", extra={"error": type(error).__name__})
+            association = ServedAssociation(self._ae, sock, peer, self, timeouts=self._timeouts, tls=port.tls)
+        except OSError:  # the peer is gone already
             sock.close()
+            return
+        with self._changed:
+            self._connections[association] = None
+        try:
+            association.start()
+        except RuntimeError as error:  # no more threads
+            _log.error("connection dropped", extra={"error": str(error)})
+            association.drop()
+
+    def _is_place_made(self) -> bool:
+        """Whether there is a place for one more connection, after ending one that does nothing if need be."""
+        with self._changed:
+            idle = [association for association, taken in self._connections.items() if taken is None]
+        if len(idle) >= _WITHOUT_ASSOCIATION_MAX:
+            idle[len(idle) - _WITHOUT_ASSOCIATION_MAX].stop()
+        return len(idle) < _WITHOUT_ASSOCIATION_MAX + _CLOSING_MAX

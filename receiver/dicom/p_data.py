@@ -4,8 +4,8 @@ It owns the socket while an association is established (PS3.8, state 6). It read
 slices of it on without joining them, and answers each object with one write. PDVs may be split anywhere, command sets too,
 and several PDVs may share a PDU. Of anything that breaks the protocol it raises MalformedPduError.
 
-An object that does not come to its end (abort, lost peer, idle, malformed) is discarded. One that the disk does not take is
-read to its end and answered 0xA700.
+An object that does not come to its end (abort, lost peer, idle, malformed) is discarded. One that the disk does not take, or
+that its sink refuses, is read to its end and answered 0xA700, or as the sink says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,17 +52,42 @@ class StoreRequest:
     transfer_syntax: bytes
 
 
+class ObjectRefusedError(Exception):
+    """An object is not kept, for another reason than the disk's.
+
+    `offending_elements` are tags, such as 0x00080018; `comment` is for the sender's log: at most 64 characters of ASCII, and
+    no patient data (PS3.7 Annex C).
+    """
+
+    def __init__(self, status: StoreStatus, *, offending_elements: tuple[int, ...] = (), comment: str = "") -> None:
+        super().__init__(comment or status.name)
+        self.status, self.offending_elements, self.comment = status, offending_elements, comment
+
+
 class ObjectSink(Protocol):
-    """Where one object's data set goes. After OSError it is discarded already."""
+    """Where one object's data set goes. After an error it is discarded already.
+
+    OSError is answered 0xA700, ObjectRefusedError with its own status; the rest of the object is read and thrown away.
+    """
 
     def write(self, chunks: list[memoryview]) -> None:
-        """Take the next bytes; the chunks are valid during the call only. Raises OSError."""
+        """Take the next bytes; the chunks are valid during the call only. Raises OSError, ObjectRefusedError."""
 
     def commit(self) -> None:
-        """Keep the object: when this returns, it is acknowledged. Raises OSError."""
+        """Keep the object: when this returns, it is acknowledged. Raises OSError, ObjectRefusedError."""
 
     def discard(self) -> None:
         """Forget the object."""
+
+
+class ObjectReceiver(Protocol):
+    """Who takes the objects of one association."""
+
+    def begin_object(self, request: StoreRequest) -> ObjectSink:
+        """A new object. Raises OSError, ObjectRefusedError."""
+
+    def refused(self, status: StoreStatus) -> None:
+        """An object is answered with another status than success. Called once for each."""
 
 
 class Outcome(enum.Enum):
@@ -94,10 +119,10 @@ class PDataLoop:
         self,
         sock: socket.socket,
         contexts: Mapping[int, StoreContext | None],
-        begin_object: Callable[[StoreRequest], ObjectSink],
+        objects: ObjectReceiver,
     ) -> None:
-        """`contexts` has every accepted context, None where nothing may be stored. `begin_object` raises OSError."""
-        self._sock, self._contexts, self._begin_object = sock, contexts, begin_object
+        """`contexts` has every accepted context, None where nothing may be stored."""
+        self._sock, self._contexts, self._objects = sock, contexts, objects
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -107,7 +132,7 @@ class PDataLoop:
         self._pending: list[memoryview] = []
         self._request: StoreRequest | None = None
         self._sink: ObjectSink | None = None
-        self._failure = StoreStatus.SUCCESS
+        self._refusal: ObjectRefusedError | None = None
         self._other: tuple[int, int, bytes] | None = None  # context id, command field, command set: its data set follows
         self._other_data = bytearray()
         self.message: Message | None = None
@@ -127,7 +152,7 @@ class PDataLoop:
         """Forget an object that did not end."""
         if self._sink is not None:
             self._sink.discard()
-        self._sink = self._request = None
+        self._sink = self._request = self._refusal = None
         self._pending.clear()
 
     def run(self) -> Outcome:
@@ -216,13 +241,14 @@ class PDataLoop:
         if self._pending and self._sink is not None:
             try:
                 self._sink.write(self._pending)
-            except OSError:
-                self._fail()
+            except (OSError, ObjectRefusedError) as error:
+                self._refuse(error)
         self._pending.clear()
 
-    def _fail(self) -> None:
-        """The disk did not take the object: the rest of it is read and thrown away."""
-        self._sink, self._failure = None, StoreStatus.OUT_OF_RESOURCES
+    def _refuse(self, error: OSError | ObjectRefusedError) -> None:
+        """The object is not kept: the rest of it is read and thrown away."""
+        self._sink = None
+        self._refusal = error if isinstance(error, ObjectRefusedError) else ObjectRefusedError(StoreStatus.OUT_OF_RESOURCES)
 
     def _end_command(self) -> Outcome | None:
         if self._request is not None or self._other is not None:
@@ -246,17 +272,16 @@ class PDataLoop:
             sop_instance=elements.get(pdu.AFFECTED_SOP_INSTANCE_UID, b""),
             transfer_syntax=context.transfer_syntax if context else b"",
         )
-        self._failure = StoreStatus.SUCCESS
         if not has_data_set:
-            self._failure = StoreStatus.CANNOT_UNDERSTAND
+            self._refusal = ObjectRefusedError(StoreStatus.CANNOT_UNDERSTAND, comment="no data set")
             return self._answer()
         if context is None:
-            self._failure = StoreStatus.SOP_CLASS_NOT_SUPPORTED
+            self._refusal = ObjectRefusedError(StoreStatus.SOP_CLASS_NOT_SUPPORTED)
             return None
         try:
-            self._sink = self._begin_object(self._request)
-        except OSError:
-            self._fail()
+            self._sink = self._objects.begin_object(self._request)
+        except (OSError, ObjectRefusedError) as error:
+            self._refuse(error)
         return None
 
     def _end_data(self) -> Outcome | None:
@@ -271,15 +296,26 @@ class PDataLoop:
         if self._sink is not None:
             try:
                 self._sink.commit()
-            except OSError:
-                self._fail()
+            except (OSError, ObjectRefusedError) as error:
+                self._refuse(error)
         return self._answer()
 
     def _answer(self) -> Outcome | None:
         request, self._request, self._sink = self._request, None, None
         assert request is not None  # noqa: S101 - the callers checked
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            self._objects.refused(refusal.status)
         return self._send(
-            pdu.store_response(request.context_id, request.sop_class, request.sop_instance, request.message_id, self._failure)
+            pdu.store_response(
+                request.context_id,
+                request.sop_class,
+                request.sop_instance,
+                request.message_id,
+                refusal.status if refusal else StoreStatus.SUCCESS,
+                offending_elements=refusal.offending_elements if refusal else (),
+                comment=refusal.comment if refusal else "",
+            )
         )
 
     def _end_other(self, data_set: bytes | None) -> Outcome | None:

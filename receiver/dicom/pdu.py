@@ -27,12 +27,15 @@ MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
 PRIORITY = 0x0700
 COMMAND_DATA_SET_TYPE = 0x0800
 STATUS = 0x0900
+OFFENDING_ELEMENT = 0x0901
+ERROR_COMMENT = 0x0902
 AFFECTED_SOP_INSTANCE_UID = 0x1000
 
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 MAX_PDU_BYTES = 131072
 """What both our sides ask the peer to keep below (PS3.8 D.1): large enough that headers and system calls cost nothing."""
 
+_LO_MAX_CHARACTERS = 64  # PS3.5 6.2
 _APPLICATION_CONTEXT, _CONTEXT_RQ, _CONTEXT_AC, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
 _MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS_UID, _IMPLEMENTATION_VERSION_NAME = 0x51, 0x52, 0x55
@@ -186,19 +189,32 @@ def store_request(context_id: int, sop_class: bytes, sop_instance: bytes, messag
     )
 
 
-def store_response(context_id: int, sop_class: bytes, sop_instance: bytes, message_id: int, status: int) -> bytes:
-    """A C-STORE-RSP, to leave in one write (PS3.7 9.3.1.2)."""
-    return command_pdu(
-        context_id,
-        (
-            (AFFECTED_SOP_CLASS_UID, sop_class),
-            (COMMAND_FIELD, C_STORE_RSP),
-            (MESSAGE_ID_BEING_RESPONDED_TO, message_id),
-            (COMMAND_DATA_SET_TYPE, NO_DATA_SET),
-            (STATUS, status),
-            (AFFECTED_SOP_INSTANCE_UID, sop_instance),
-        ),
-    )
+def store_response(
+    context_id: int,
+    sop_class: bytes,
+    sop_instance: bytes,
+    message_id: int,
+    status: int,
+    *,
+    offending_elements: Sequence[int] = (),
+    comment: str = "",
+) -> bytes:
+    """A C-STORE-RSP, to leave in one write (PS3.7 9.3.1.2). `offending_elements` are tags, `comment` is ASCII."""
+    elements: list[tuple[int, bytes | int]] = [
+        (AFFECTED_SOP_CLASS_UID, sop_class),
+        (COMMAND_FIELD, C_STORE_RSP),
+        (MESSAGE_ID_BEING_RESPONDED_TO, message_id),
+        (COMMAND_DATA_SET_TYPE, NO_DATA_SET),
+        (STATUS, status),
+    ]
+    if offending_elements:
+        tags = (struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in offending_elements)
+        elements.append((OFFENDING_ELEMENT, b"".join(tags)))
+    if comment:
+        text = comment.encode("ascii", "replace")[:_LO_MAX_CHARACTERS]
+        elements.append((ERROR_COMMENT, text + b" " * (len(text) % 2)))
+    elements.append((AFFECTED_SOP_INSTANCE_UID, sop_instance))
+    return command_pdu(context_id, elements)
 
 
 def _associate(kind: int, called_ae: bytes, calling_ae: bytes, items: bytes, max_pdu_bytes: int) -> bytes:

@@ -240,15 +240,26 @@ class RawPeer:
     """A peer that sends exactly the bytes it is told to."""
 
     def __init__(
-        self, port: int, contexts: Mapping[int, tuple[bytes, tuple[bytes, ...]]], *, calling_ae: bytes = b"RAW"
+        self,
+        port: int,
+        contexts: Mapping[int, tuple[bytes, tuple[bytes, ...]]],
+        *,
+        calling_ae: bytes = b"RAW",
+        called_ae: bytes = b"ANY",
+        application_context: bytes = pdu.APPLICATION_CONTEXT,
     ) -> None:
         self.sock = socket.create_connection((LOOPBACK, port), timeout=WITHIN_SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         proposed = [pdu.ProposedContext(number, uids[0], uids[1]) for number, uids in contexts.items()]
-        request = pdu.associate_rq(called_ae=b"ANY", calling_ae=calling_ae, contexts=proposed, max_pdu_bytes=16384)
-        self.sock.sendall(request)
+        request = pdu.associate_rq(called_ae=called_ae, calling_ae=calling_ae, contexts=proposed, max_pdu_bytes=16384)
+        self.sock.sendall(request.replace(pdu.APPLICATION_CONTEXT, application_context))
         self.answer = self.receive()
         self.results = pdu.parse_associate_ac(self.answer[1])[0] if self.answer[0] == pdu.ASSOCIATE_AC else {}
+
+    @property
+    def rejection(self) -> tuple[int, ...] | None:
+        """Result, source and reason; None when the association was accepted."""
+        return tuple(self.answer[1][1:4]) if self.answer[0] == pdu.ASSOCIATE_RJ else None
 
     def receive(self) -> tuple[int, bytes]:
         """(type, body) of the next PDU; (0, b"") when the connection was closed."""

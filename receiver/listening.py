@@ -1,0 +1,70 @@
+"""The listener of a receiver, made of its settings."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
+
+from receiver.dicom.admission import Admission, AdmissionRules
+from receiver.dicom.association import Timeouts
+from receiver.dicom.counts import LocalCounts, SharedCounts
+from receiver.dicom.listener import Acceptor, Listener, Port, open_port
+from receiver.dicom.tls import server_context
+from receiver.settings import Settings, SettingsError
+
+
+class Sockets(NamedTuple):
+    """What listens without TLS, and with TLS; None where a setting says that nothing does."""
+
+    plain: socket.socket | None
+    tls: socket.socket | None
+
+
+def open_sockets(settings: Settings) -> Sockets:
+    """Listen on the ports of the settings. Raises OSError."""
+    plain = open_port(settings.host, settings.port) if settings.port >= 0 else None
+    try:
+        return Sockets(plain, open_port(settings.host, settings.tls_port) if settings.tls_port >= 0 else None)
+    except OSError:
+        if plain is not None:
+            plain.close()
+        raise
+
+
+def make_listener(
+    settings: Settings, sockets: Sockets, acceptor: Acceptor, *, shared: bool, has_room: Callable[[], bool] = lambda: True
+) -> Listener:
+    """A listener that is not started yet. `shared`: siblings accept on the sockets too, and count with us.
+
+    Raises SettingsError, OSError.
+    """
+    ports = [Port(sockets.plain, None)] if sockets.plain else []
+    if sockets.tls is not None:
+        assert settings.tls_certificate is not None and settings.tls_key is not None  # noqa: S101, PT018 - Settings checked
+        try:
+            tls = server_context(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        except OSError as error:
+            raise SettingsError(
+                "AHI_INGEST_TLS_CERTIFICATE, AHI_INGEST_TLS_KEY or AHI_INGEST_TLS_CLIENT_CA cannot be used "
+                f"({error.strerror or type(error).__name__}): give readable PEM files, the key without a password."
+            ) from None
+        ports.append(Port(sockets.tls, tls))
+    rules = AdmissionRules(
+        calling_ae_titles=settings.calling_ae_titles,
+        called_ae_titles=settings.called_ae_titles,
+        storing_ae_titles=settings.storing_ae_titles,
+        networks=settings.networks,
+        max_associations=settings.max_associations,
+        max_associations_per_ae=settings.max_associations_per_ae,
+        max_associations_per_address=settings.max_associations_per_address,
+    )
+    counts = SharedCounts(settings.spool / "associations") if shared else LocalCounts()
+    return Listener(
+        acceptor,
+        Admission(rules, counts, has_room=has_room),
+        ports,
+        shared=shared,
+        ae_title=settings.ae_title,
+        timeouts=Timeouts(idle=settings.idle_timeout_seconds, artim=settings.artim_timeout_seconds),
+    )
