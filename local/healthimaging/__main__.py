@@ -10,19 +10,24 @@ import socket
 import sys
 import time
 import warnings
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from local.aws import Aws
 from local.events import EventBus
+from local.healthimaging.datastores import Datastores
+from local.healthimaging.events import ServiceEvents
 from local.healthimaging.faults import Faults
-from local.healthimaging.jobs import JobRunner
-from local.healthimaging.server import application
-from local.healthimaging.service import Service
+from local.healthimaging.image_sets import ImageSets
+from local.healthimaging.import_jobs import ImportJobs
+from local.healthimaging.runner import JobRunner
+from local.healthimaging.server import Emulator, application
 from local.healthimaging.settings import RATES, Rate, Settings
-from local.healthimaging.store import Store
+from local.healthimaging.store import Store, StoreError
+from local.healthimaging.throttle import Throttle
 from local.processes import LOOPBACK
 
 if TYPE_CHECKING:
@@ -37,28 +42,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     asked: dict[str, Rate] = dict(options.rate)
     settings = Settings(
-        job_seconds=options.job_seconds,
         rates={operation: asked.get(operation, asked.get("all", rate)) for operation, rate in RATES.items()},
-        concurrent_jobs=options.concurrent_jobs,
-        job_max_files=options.job_max_files,
-        job_max_bytes=options.job_max_bytes,
+        **{each.name: getattr(options, each.name) for each in _settings()},
     )
+    try:
+        store = Store(options.state / "healthimaging.sqlite")
+    except StoreError as error:
+        sys.exit(str(error))
     faults = Faults()
-    store = Store(options.state / "healthimaging.sqlite")
-    runner = JobRunner(
-        store=store,
-        s3=Aws(options.s3_endpoint).s3,
-        settings=settings,
+    events = ServiceEvents(EventBus(Aws(options.events_endpoint)) if options.events_endpoint else None)
+    s3 = Aws(options.s3_endpoint).s3
+    runner = JobRunner(store=store, s3=s3, settings=settings, faults=faults, events=events, now=time.time)
+    emulator = Emulator(
+        import_jobs=ImportJobs(store=store, runner=runner, settings=settings, faults=faults, now=time.time),
+        image_sets=ImageSets(store=store, events=events),
+        datastores=Datastores(store=store, now=time.time),
+        throttle=Throttle(settings.rates, time.monotonic),
         faults=faults,
-        events=EventBus(Aws(options.events_endpoint)) if options.events_endpoint else None,
-        now=time.time,
     )
-    service = Service(store=store, runner=runner, settings=settings, faults=faults)
     if options.datastore_id:
-        service.ensure_datastore(options.datastore_id)
+        emulator.datastores.ensure(options.datastore_id)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has shut down
     runner.resume()
-    config = uvicorn.Config(application(service, faults), log_config=None, access_log=False)
+    config = uvicorn.Config(application(emulator), log_config=None, access_log=False)
     try:
         asyncio.run(_serve(uvicorn.Server(config), options.port))
     finally:
@@ -83,7 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--events-endpoint", metavar="URL", help="where EventBridge is; without it no events are sent")
     parser.add_argument("--state", required=True, type=Path, metavar="DIR", help="folder of the emulator's state")
     parser.add_argument("--datastore-id", metavar="ID", help="make this data store unless it exists ([0-9a-z]{32})")
-    parser.add_argument("--job-seconds", type=float, default=Settings.job_seconds, metavar="S", help="least time of a job")
     parser.add_argument(
         "--rate",
         type=_rate,
@@ -92,10 +97,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OPERATION=PER_SECOND/BURST",
         help="rate of an operation, or of `all`; may be repeated (default: the service's)",
     )
-    parser.add_argument("--concurrent-jobs", type=int, default=Settings.concurrent_jobs, metavar="N")
-    parser.add_argument("--job-max-files", type=int, default=Settings.job_max_files, metavar="N")
-    parser.add_argument("--job-max-bytes", type=int, default=Settings.job_max_bytes, metavar="N")
+    for each in _settings():
+        kind = type(each.default)
+        how: dict[str, Any] = (
+            {"action": "store_true"} if kind is bool else {"type": kind, "default": each.default, "metavar": "N"}
+        )
+        parser.add_argument(f"--{each.name.replace('_', '-')}", **how)
     return parser
+
+
+def _settings() -> list[Field[Any]]:
+    """The settings that are one value each."""
+    return [each for each in fields(Settings) if each.name != "rates"]
 
 
 def _rate(text: str) -> tuple[str, Rate]:

@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from local.healthimaging.imagesets import ImageSet
+from local.healthimaging.placement import ImageSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from local.healthimaging.headers import FileWarning
+    from local.healthimaging.causes import FileWarning
+
+MANIFEST_NAME = "job-output-manifest.json"
+SUCCESS_NAME, FAILURE_NAME, WARNING_NAME = "SUCCESS/success.ndjson", "FAILURE/failure.ndjson", "WARNING/warning.ndjson"
+OUTPUT_NAMES = (MANIFEST_NAME, SUCCESS_NAME, FAILURE_NAME, WARNING_NAME)
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,9 @@ def output_files(
 ) -> Iterator[tuple[str, bytes]]:
     """The files (name below the folder, content), the manifest last. A category without lines has no file."""
     categories = {
-        "SUCCESS/success.ndjson": _success_lines(outcome, warned_also_in_success=warned_also_in_success),
-        "FAILURE/failure.ndjson": _failure_lines(outcome),
-        "WARNING/warning.ndjson": _warning_lines(outcome),
+        SUCCESS_NAME: _success_lines(outcome, warned_also_in_success=warned_also_in_success),
+        FAILURE_NAME: _failure_lines(outcome),
+        WARNING_NAME: _warning_lines(outcome),
     }
     for name, lines in categories.items():
         content = "".join(json.dumps(line) + "\n" for line in lines).encode()
@@ -93,7 +97,7 @@ def output_files(
             {**_response(image_set), "numberOfMatchedSOPInstances": len(image_set.keys)} for image_set in outcome.image_sets
         ],
     }
-    yield "job-output-manifest.json", json.dumps({"jobSummary": summary}).encode()
+    yield MANIFEST_NAME, json.dumps({"jobSummary": summary}).encode()
 
 
 def _response(image_set: ImageSet) -> dict[str, Any]:

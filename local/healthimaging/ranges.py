@@ -37,13 +37,13 @@ class RangeReader:
         for connection in self._all:
             connection.close()
 
-    def read(self, key: str, size_bytes: int) -> bytes:
-        """The first `size_bytes` bytes of the object, or all of it. Raises S3ReadError, OSError when S3 is away."""
+    def read(self, key: str, size_bytes: int, *, first: int = 0) -> bytes:
+        """The object's bytes from `first` on, at most `size_bytes` of them. Raises S3ReadError, OSError when S3 is away."""
         url = urlsplit(
             self._s3.generate_presigned_url("get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=_URL_SECONDS)
         )
         target = f"{url.path}?{url.query}"
-        headers = {"Range": f"bytes=0-{size_bytes - 1}"}
+        headers = {"Range": f"bytes={first}-{first + size_bytes - 1}"}
         connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = http.client.HTTPConnection(url.netloc, timeout=_TIMEOUT_SECONDS)

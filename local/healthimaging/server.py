@@ -3,91 +3,102 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.healthimaging.errors import ServiceError
 from local.healthimaging.faults import FaultsError
+from local.healthimaging.validation import Body, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.requests import Request
-
+    from local.healthimaging.datastores import Datastores
     from local.healthimaging.faults import Faults
-    from local.healthimaging.service import Answer, Service
-    from local.healthimaging.validation import Body
+    from local.healthimaging.image_sets import ImageSets
+    from local.healthimaging.import_jobs import ImportJobs
+    from local.healthimaging.throttle import Throttle
+
+Answer = dict[str, Any]
+Act = Callable[[Request, Body], Answer | Response]
 
 
-def application(service: Service, faults: Faults) -> Starlette:
-    routes = _import_routes(service) + _image_set_routes(service) + _datastore_routes(service) + _control_routes(faults)
-    return Starlette(routes=routes, exception_handlers={HTTPException: _unknown_operation})
+@dataclass(frozen=True, kw_only=True)
+class Emulator:
+    """What the server answers with."""
+
+    import_jobs: ImportJobs
+    image_sets: ImageSets
+    datastores: Datastores
+    throttle: Throttle
+    faults: Faults
 
 
-def _import_routes(service: Service) -> list[Route]:
-    def start(request: Request, body: Body) -> Answer:
-        return service.start_dicom_import_job(request.path_params["datastore"], body)
-
-    def get(request: Request, _: Body) -> Answer:
-        return service.get_dicom_import_job(request.path_params["datastore"], request.path_params["job"])
-
-    def list_jobs(request: Request, _: Body) -> Answer:
-        status = request.query_params.get("jobStatus")
-        return service.list_dicom_import_jobs(request.path_params["datastore"], status, *_page(request))
-
-    return [
-        _route("POST", "/startDICOMImportJob/datastore/{datastore}", start),
-        _route("GET", "/getDICOMImportJob/datastore/{datastore}/job/{job}", get),
-        _route("GET", "/listDICOMImportJobs/datastore/{datastore}", list_jobs),
+def application(emulator: Emulator) -> Starlette:
+    routes = [
+        Route(path, _service_endpoint(emulator, operation, act), methods=[method])
+        for operation, (method, path, act) in operations(emulator).items()
     ]
+    return Starlette(routes=routes + _control_routes(emulator.faults), exception_handlers={HTTPException: _unknown_operation})
 
 
-def _image_set_routes(service: Service) -> list[Route]:
-    def ids(request: Request) -> tuple[str, str, str | None]:
-        return request.path_params["datastore"], request.path_params["image_set"], request.query_params.get("version")
+def operations(emulator: Emulator) -> dict[str, tuple[str, str, Act]]:
+    """Every operation of the service that is emulated: its method, its path, and what answers it."""
+    jobs, image_sets, datastores = emulator.import_jobs, emulator.image_sets, emulator.datastores
+    store, one = "/datastore/{datastore}", "/datastore/{datastore}/imageSet/{image_set}"
 
-    def get(request: Request, _: Body) -> Answer:
-        return service.get_image_set(*ids(request))
+    def of(request: Request) -> str:
+        return str(request.path_params["datastore"])
+
+    def ids(request: Request) -> tuple[str, str]:
+        return of(request), str(request.path_params["image_set"])
+
+    def version(request: Request) -> str | None:
+        return request.query_params.get("version")
 
     def metadata(request: Request, _: Body) -> Response:
-        blob = service.get_image_set_metadata(*ids(request))
+        blob = image_sets.metadata(*ids(request), version(request))
         return Response(blob, media_type="application/json", headers={"Content-Encoding": "gzip"})
 
-    def search(request: Request, body: Body) -> Answer:
-        return service.search_image_sets(request.path_params["datastore"], body, *_page(request))
-
-    return [
-        _route("POST", "/datastore/{datastore}/imageSet/{image_set}/getImageSet", get),
-        _route("POST", "/datastore/{datastore}/imageSet/{image_set}/getImageSetMetadata", metadata),
-        _route("POST", "/datastore/{datastore}/searchImageSets", search),
-    ]
-
-
-def _datastore_routes(service: Service) -> list[Route]:
-    def create(_request: Request, body: Body) -> Answer:
-        return service.create_datastore(body)
+    def list_jobs(request: Request, _: Body) -> Answer:
+        return jobs.list(of(request), request.query_params.get("jobStatus"), _page(request))
 
     def list_datastores(request: Request, _: Body) -> Answer:
-        return service.list_datastores(request.query_params.get("datastoreStatus"), *_page(request))
+        return datastores.list(request.query_params.get("datastoreStatus"), _page(request))
 
-    def get(request: Request, _: Body) -> Answer:
-        return service.get_datastore(request.path_params["datastore"])
-
-    def delete(request: Request, _: Body) -> Answer:
-        return service.delete_datastore(request.path_params["datastore"])
-
-    return [
-        _route("POST", "/datastore", create),
-        _route("GET", "/datastore", list_datastores),
-        _route("GET", "/datastore/{datastore}", get),
-        _route("DELETE", "/datastore/{datastore}", delete),
-    ]
+    return {
+        "StartDICOMImportJob": (
+            *("POST", f"/startDICOMImportJob{store}"),
+            lambda request, body: jobs.start(of(request), body),
+        ),
+        "GetDICOMImportJob": (
+            *("GET", f"/getDICOMImportJob{store}/job/{{job}}"),
+            lambda request, _: jobs.get(of(request), request.path_params["job"]),
+        ),
+        "ListDICOMImportJobs": ("GET", f"/listDICOMImportJobs{store}", list_jobs),
+        "GetImageSet": ("POST", f"{one}/getImageSet", lambda request, _: image_sets.get(*ids(request), version(request))),
+        "GetImageSetMetadata": ("POST", f"{one}/getImageSetMetadata", metadata),
+        "ListImageSetVersions": (
+            *("POST", f"{one}/listImageSetVersions"),
+            lambda request, _: image_sets.versions(*ids(request), _page(request)),
+        ),
+        "SearchImageSets": (
+            *("POST", f"{store}/searchImageSets"),
+            lambda request, body: image_sets.search(of(request), body, _page(request)),
+        ),
+        "DeleteImageSet": ("POST", f"{one}/deleteImageSet", lambda request, _: image_sets.delete(*ids(request))),
+        "CreateDatastore": ("POST", "/datastore", lambda _, body: datastores.create(body)),
+        "ListDatastores": ("GET", "/datastore", list_datastores),
+        "GetDatastore": ("GET", store, lambda request, _: datastores.get(of(request))),
+        "DeleteDatastore": ("DELETE", store, lambda request, _: datastores.delete(of(request))),
+    }
 
 
 def _control_routes(faults: Faults) -> list[Route]:
@@ -101,21 +112,33 @@ def _control_routes(faults: Faults) -> list[Route]:
         return dict(faults.replace(body))
 
     return [
-        _route("GET", "/_control/health", health),
-        _route("GET", "/_control/faults", get),
-        _route("POST", "/_control/faults", replace),
+        Route("/_control/health", _endpoint(health), methods=["GET"]),
+        Route("/_control/faults", _endpoint(get), methods=["GET"]),
+        Route("/_control/faults", _endpoint(replace), methods=["POST"]),
     ]
 
 
-def _page(request: Request) -> tuple[str | None, str | None]:
-    return request.query_params.get("maxResults"), request.query_params.get("nextToken")
+def _page(request: Request) -> Page:
+    return Page.asked(request.query_params.get("maxResults"), request.query_params.get("nextToken"))
 
 
-def _route(method: str, path: str, operation: Callable[[Request, Body], Answer | Response]) -> Route:
-    return Route(path, _endpoint(operation), methods=[method])
+def _service_endpoint(emulator: Emulator, operation: str, act: Act) -> Callable[[Request], Any]:
+    """An operation of the service: it has a rate, and may meet a fault."""
+
+    def limited(request: Request, body: Body) -> Answer | Response:
+        emulator.throttle.take(operation)
+        fault = emulator.faults.of_request(operation)
+        if fault is not None and not fault.carried_out:
+            raise fault.answer()
+        answer = act(request, body)
+        if fault is not None:
+            raise fault.answer()
+        return answer
+
+    return _endpoint(limited)
 
 
-def _endpoint(operation: Callable[[Request, Body], Answer | Response]) -> Callable[[Request], Any]:
+def _endpoint(act: Act) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
             body = json.loads(await request.body() or b"{}")
@@ -124,7 +147,7 @@ def _endpoint(operation: Callable[[Request, Body], Answer | Response]) -> Callab
         except ValueError:
             return _error("SerializationException", "The request body is not a JSON object.", 400)
         try:
-            answer = await run_in_threadpool(operation, request, body)
+            answer = await run_in_threadpool(act, request, body)
         except ServiceError as error:
             return _error(error.name, error.message, error.status)
         except FaultsError as error:

@@ -1,5 +1,6 @@
 """What the emulator takes from HealthImaging's quotas, and what is nobody's documented fact, as settings.
 
+Each is an option of `python -m local.healthimaging` (`--job-max-files 2`); README.md lists them.
 Rates and quotas: AWS HealthImaging Developer Guide, "Endpoints and quotas".
 """
 
@@ -18,13 +19,15 @@ class Rate:
 
 
 RATES: Mapping[str, Rate] = {
-    "StartDICOMImportJob": Rate(1, 2),
+    "StartDICOMImportJob": Rate(1, 2),  # older accounts: 0.25, burst 1
     "GetDICOMImportJob": Rate(25, 50),
     "ListDICOMImportJobs": Rate(10, 20),
     "SearchImageSets": Rate(25, 50),
     "GetImageSet": Rate(25, 50),
     "GetImageSetMetadata": Rate(50, 100),
+    "DeleteImageSet": Rate(0.25, 1),
     # What follows is our guess: nothing of ours calls these often.
+    "ListImageSetVersions": Rate(25, 50),
     "CreateDatastore": Rate(1, 2),
     "GetDatastore": Rate(10, 20),
     "ListDatastores": Rate(5, 10),
@@ -42,11 +45,16 @@ class Settings:
     rates: Mapping[str, Rate] = field(default_factory=lambda: dict(RATES))
 
     concurrent_jobs: int = 100
-    """Jobs of one data store that are SUBMITTED or IN_PROGRESS at once."""
+    """Jobs of one data store that are SUBMITTED or IN_PROGRESS at once (ap-southeast-2: 20)."""
 
     job_max_files: int = 5_000
     job_max_bytes: int = 10 * 10**9
+    job_max_folders: int = 10_000
     file_max_bytes: int = 10 * 10**9
+    """4 GB in older accounts."""
+
+    jobs_kept_days: float = 90
+    """How long an ended job is listed."""
 
     token_kept_seconds: float = 24 * 3600
     """Undocumented: how long a client token is remembered."""

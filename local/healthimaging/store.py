@@ -40,24 +40,41 @@ CREATE TABLE IF NOT EXISTS image_set (
 CREATE INDEX IF NOT EXISTS image_set_by_study ON image_set (datastore_id, study_uid, series_uid);
 CREATE UNIQUE INDEX IF NOT EXISTS one_primary_per_series
     ON image_set (datastore_id, study_uid, series_uid) WHERE is_primary = 1;
-CREATE TABLE IF NOT EXISTS instance (
-    image_set_id TEXT NOT NULL, sop_instance_uid TEXT NOT NULL, transfer_syntax_uid TEXT NOT NULL, attributes TEXT NOT NULL,
-    PRIMARY KEY (image_set_id, sop_instance_uid)
+CREATE TABLE IF NOT EXISTS image_set_version (
+    image_set_id TEXT NOT NULL, version INTEGER NOT NULL, created_at REAL NOT NULL,
+    PRIMARY KEY (image_set_id, version)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS instance (           -- a copy holds from its version on, until a later copy of the same instance
+    image_set_id TEXT NOT NULL, sop_instance_uid TEXT NOT NULL, version INTEGER NOT NULL,
+    transfer_syntax_uid TEXT NOT NULL, attributes TEXT NOT NULL,
+    PRIMARY KEY (image_set_id, sop_instance_uid, version)
 ) WITHOUT ROWID;
 """
+_SCHEMA_VERSION = 2
+
+
+class StoreError(Exception):
+    """The state cannot be used. The text says why."""
 
 
 class Store:
     """One connection, used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
+        """Raises StoreError for a file that an emulator with other tables has made."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")  # what is committed survives kill -9
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and found != _SCHEMA_VERSION:
+            self._connection.close()
+            raise StoreError(f"{path} was made by an earlier emulator: remove it to begin anew")
         self._connection.executescript(_SCHEMA)
+        self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.healthimaging.datastores import Datastores
+from local.healthimaging.events import ServiceEvents
 from local.healthimaging.faults import Faults
-from local.healthimaging.jobs import JobRunner
-from local.healthimaging.service import Service
+from local.healthimaging.image_sets import ImageSets
+from local.healthimaging.import_jobs import ImportJobs
+from local.healthimaging.runner import JobRunner
 from local.healthimaging.settings import Settings
 from local.healthimaging.store import Store
 from tests.support.healthimaging import ROLE, part10
@@ -42,19 +45,20 @@ class Recorder:
 class Emulator:
     def __init__(self, state: Path, aws: Aws) -> None:
         self.recorder, self.faults, self.store = Recorder(), Faults(), Store(state / "state.sqlite")
-        settings = Settings(job_seconds=0)
+        events, settings = ServiceEvents(self.recorder), Settings(job_seconds=0)
         self.runner = JobRunner(
-            store=self.store, s3=aws.s3, settings=settings, faults=self.faults, events=self.recorder, now=time.time
+            store=self.store, s3=aws.s3, settings=settings, faults=self.faults, events=events, now=time.time
         )
-        self.service = Service(store=self.store, runner=self.runner, settings=settings, faults=self.faults)
-        self.service.ensure_datastore(DATASTORE)
+        self.jobs = ImportJobs(store=self.store, runner=self.runner, settings=settings, faults=self.faults, now=time.time)
+        self.image_sets = ImageSets(store=self.store, events=events)
+        Datastores(store=self.store, now=time.time).ensure(DATASTORE)
 
     def run(self, bucket: str, token: str) -> list[tuple[str, Mapping[str, object]]]:
         """The events of one job."""
         self.recorder.events.clear()
         self.recorder.last_arrived.clear()
         uris = {"inputS3Uri": f"s3://{bucket}/in/", "outputS3Uri": f"s3://{bucket}/out/"}
-        self.service.start_dicom_import_job(DATASTORE, {"dataAccessRoleArn": ROLE, "clientToken": token, **uris})
+        self.jobs.start(DATASTORE, {"dataAccessRoleArn": ROLE, "clientToken": token, **uris})
         assert self.recorder.last_arrived.wait(10)
         return list(self.recorder.events)
 
@@ -95,3 +99,15 @@ def test_a_failed_job_is_told_of_without_its_reason(emulator: Emulator, bucket: 
     assert what == "Import Job Failed"
     assert detail["jobStatus"] == "FAILED"
     assert "message" not in detail
+
+
+def test_an_image_set_that_is_deleted_is_told_of(emulator: Emulator, aws: Aws, bucket: str) -> None:
+    aws.s3.put_object(Bucket=bucket, Key="in/a.dcm", Body=part10())
+    created: dict[str, Any] = dict(emulator.run(bucket, "t-1"))
+    emulator.recorder.events.clear()
+    image_set_id = created["Image Set Created"]["imagesetId"]
+    emulator.image_sets.delete(DATASTORE, image_set_id)
+    assert [(what, detail["imageSetState"], detail["imagesetId"]) for what, detail in emulator.recorder.events] == [
+        ("Image Set Deleting", "LOCKED", image_set_id),
+        ("Image Set Deleted", "DELETED", image_set_id),
+    ]

@@ -17,8 +17,12 @@ def sets(outputs: Outputs) -> list[tuple[str, int, bool]]:
     return [(item["imageSetId"], item["imageSetVersion"], item["isPrimary"]) for item in outputs.summary["imageSetsSummary"]]
 
 
-def instances(imports: Imports, image_set_id: str) -> dict[str, Any]:
-    answer = imports.client.get_image_set_metadata(datastoreId=imports.datastore_id, imageSetId=image_set_id)
+def instances(imports: Imports, image_set_id: str, **version: str) -> dict[str, Any]:
+    answer = imports.client.get_image_set_metadata(
+        datastoreId=imports.datastore_id,
+        imageSetId=image_set_id,
+        **version,
+    )
     assert answer["contentEncoding"] == "gzip"
     document = json.loads(gzip.decompress(answer["imageSetMetadataBlob"].read()))
     (series,) = document["Study"]["Series"].values()
@@ -85,40 +89,89 @@ def test_a_conflict_within_one_job_leaves_the_first_of_the_series_primary(import
     assert by_key == {"in/a": True, "in/b": False, "in/c": True}
 
 
-def test_image_sets_are_found_by_series_and_study(imports: Imports) -> None:
-    outputs = imports.run(
-        {"a": part10(), "b": part10(SeriesInstanceUID="1.2.3.5"), "c": part10(StudyInstanceUID="9", SeriesInstanceUID="9.1")}
-    )
-    ids = [image_set_id for image_set_id, _, _ in sets(outputs)]
+def test_every_version_can_be_read_back(imports: Imports) -> None:
+    ((image_set_id, _, _),) = sets(imports.run({"a": part10(SOPInstanceUID="1.1", InstanceNumber=1)}, "1/"))
+    imports.run({"a": part10(SOPInstanceUID="1.1", InstanceNumber=2), "b": part10(SOPInstanceUID="1.2")}, "2/")
+    where: Any = {"datastoreId": imports.datastore_id, "imageSetId": image_set_id}
+    assert set(instances(imports, image_set_id, versionId="1")) == {"1.1"}
+    assert instances(imports, image_set_id, versionId="1")["1.1"]["DICOM"]["InstanceNumber"] == "1"
+    assert set(instances(imports, image_set_id)) == {"1.1", "1.2"}
+    listed = imports.client.list_image_set_versions(**where)["imageSetPropertiesList"]
+    assert [(one["versionId"], one["ImageSetWorkflowStatus"]) for one in listed] == [("2", "UPDATED"), ("1", "CREATED")]
+    first, newest = imports.client.get_image_set(**where, versionId="1"), imports.client.get_image_set(**where)
+    assert (first["versionId"], newest["versionId"]) == ("1", "2")
+    assert first["createdAt"] == newest["createdAt"] <= first["updatedAt"] <= newest["updatedAt"]
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        imports.client.get_image_set(**where, versionId="3")
 
-    def search(*filters: dict[str, Any]) -> list[str]:
+
+def test_a_deleted_image_set_is_gone_and_its_series_begins_anew(imports: Imports) -> None:
+    ((image_set_id, _, _),) = sets(imports.run({"a": part10()}))
+    answer = imports.client.delete_image_set(datastoreId=imports.datastore_id, imageSetId=image_set_id)
+    assert (answer["imageSetState"], answer["imageSetWorkflowStatus"]) == ("LOCKED", "DELETING")
+    for call in (imports.client.get_image_set, imports.client.delete_image_set, imports.client.list_image_set_versions):
+        with pytest.raises(ClientError, match="ResourceNotFound"):
+            call(datastoreId=imports.datastore_id, imageSetId=image_set_id)
+    ((again, version, primary),) = sets(imports.run({"a": part10()}))
+    assert (version, primary) == (1, True)
+    assert again != image_set_id
+
+
+class TestSearch:
+    def found(self, imports: Imports, *filters: tuple[str, Any], sort: Any = None) -> list[str]:
+        """Study and series of each, by filters (operator, values) in the form of the API."""
+        criteria = {"filters": [{"operator": operator, "values": values} for operator, values in filters]}
         answer = imports.client.search_image_sets(
             datastoreId=imports.datastore_id,
-            searchCriteria={"filters": [{"values": [value], "operator": "EQUAL"} for value in filters]},  # type: ignore[list-item]
+            searchCriteria=criteria | ({"sort": sort} if sort else {}),  # type: ignore[arg-type]
         )
-        return sorted(item["imageSetId"] for item in answer["imageSetsMetadataSummaries"])
+        return [item["DICOMTags"]["DICOMSeriesInstanceUID"] for item in answer["imageSetsMetadataSummaries"]]
 
-    assert search({"DICOMSeriesInstanceUID": "1.2.3.5"}) == [ids[1]]
-    assert search({"DICOMStudyInstanceUID": "1.2.3"}) == sorted(ids[:2])
-    assert search({"DICOMStudyInstanceUID": "1.2.3"}, {"isPrimary": False}) == []
-    assert search({"DICOMStudyInstanceUID": "1.2"}) == []
+    def equal(self, **value: Any) -> tuple[str, Any]:
+        return "EQUAL", [value]
 
+    @pytest.fixture
+    def series(self, imports: Imports) -> None:
+        """Series 1.1 and 1.2 of one study, and 9.1 of a later one."""
+        study: Any = {"StudyInstanceUID": "1", "StudyDate": "20261124", "StudyTime": "0900"}
+        other: Any = {"StudyInstanceUID": "9", "StudyDate": "20261125", "StudyTime": "1000", "PatientID": "P9"}
+        imports.run({"a": part10(SeriesInstanceUID="1.1", **study)}, "1/")
+        imports.run({"b": part10(SeriesInstanceUID="1.2", **study)}, "2/")
+        imports.run({"c": part10(SeriesInstanceUID="9.1", **other)}, "3/")
 
-def test_a_search_that_is_not_emulated_is_refused_instead_of_answered_wrongly(imports: Imports) -> None:
-    with pytest.raises(ClientError, match="EQUAL"):
-        imports.client.search_image_sets(
-            datastoreId=imports.datastore_id,
-            searchCriteria={"filters": [{"values": [{"DICOMPatientId": "a"}, {"DICOMPatientId": "b"}], "operator": "BETWEEN"}]},
-        )
+    @pytest.mark.usefixtures("series")
+    def test_image_sets_are_found_by_every_attribute(self, imports: Imports) -> None:
+        assert self.found(imports, self.equal(DICOMSeriesInstanceUID="1.2")) == ["1.2"]
+        assert sorted(self.found(imports, self.equal(DICOMStudyInstanceUID="1"))) == ["1.1", "1.2"]
+        assert self.found(imports, self.equal(DICOMPatientId="P9")) == ["9.1"]
+        assert len(self.found(imports, self.equal(DICOMAccessionNumber="A1"), self.equal(DICOMStudyId="S1"))) == 3
+        assert self.found(imports, self.equal(DICOMStudyInstanceUID="1"), self.equal(isPrimary=False)) == []
+        day = self.equal(DICOMStudyDateAndTime={"DICOMStudyDate": "20261125", "DICOMStudyTime": "1000"})
+        assert self.found(imports, day) == ["9.1"]
 
+    @pytest.mark.usefixtures("series")
+    def test_moments_may_lie_between_two_others_and_sort_what_is_found(self, imports: Imports) -> None:
+        days = [{"DICOMStudyDateAndTime": {"DICOMStudyDate": day}} for day in ("20261101", "20261124")]
+        assert sorted(self.found(imports, ("BETWEEN", days))) == ["1.1", "1.2"]
+        ever = [{"updatedAt": 0}, {"updatedAt": 4_000_000_000}]
+        for order, expected in (("ASC", ["1.1", "1.2", "9.1"]), ("DESC", ["9.1", "1.2", "1.1"])):
+            assert self.found(imports, ("BETWEEN", ever), sort={"sortField": "updatedAt", "sortOrder": order}) == expected
+        assert self.found(imports, ("BETWEEN", [{"createdAt": 0}, {"createdAt": 1}])) == []
 
-def test_an_image_set_is_read_back_in_its_current_version_only(imports: Imports) -> None:
-    ((image_set_id, _, _),) = sets(imports.run({"a": part10()}, "1/"))
-    imports.run({"b": part10()}, "2/")
-    image_set = imports.client.get_image_set(datastoreId=imports.datastore_id, imageSetId=image_set_id, versionId="2")
-    assert (image_set["versionId"], image_set["imageSetState"], image_set["isPrimary"]) == ("2", "ACTIVE", True)
-    with pytest.raises(ClientError, match="ResourceNotFound"):
-        imports.client.get_image_set(datastoreId=imports.datastore_id, imageSetId=image_set_id, versionId="1")
+    @pytest.mark.parametrize(
+        ("operator", "values"),
+        [
+            ("BETWEEN", [{"DICOMPatientId": "a"}, {"DICOMPatientId": "b"}]),
+            ("BETWEEN", [{"createdAt": 0}]),
+            ("BETWEEN", [{"createdAt": 0}, {"updatedAt": 1}]),
+            ("EQUAL", [{"createdAt": 0}, {"createdAt": 1}]),
+            ("EQUAL", [{"DICOMStudyInstanceUID": "1.2.x"}]),
+            ("EQUAL", [{"DICOMPatientId": "x" * 513}]),
+        ],
+    )
+    def test_filters_that_make_no_sense_are_refused(self, imports: Imports, operator: str, values: Any) -> None:
+        with pytest.raises(ClientError, match="ValidationException"):
+            self.found(imports, (operator, values))
 
 
 class TestDataStores:

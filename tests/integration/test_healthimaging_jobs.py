@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
+from local.healthimaging.causes import WARNING_CODES
 from local.healthimaging.launch import HealthImaging
 from local.processes import free_port
-from tests.support.healthimaging import ROLE, Imports, part10
+from tests.support.healthimaging import ROLE, Imports, part10, request_fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,12 +148,41 @@ class TestClientToken:
 
 class TestFaultsOnDemand:
     def test_the_next_starts_are_refused_by_name(self, imports: Imports) -> None:
-        imports.ask_for(start_error="ThrottlingException", start_errors=2)
+        imports.ask_for(requests=[request_fault("ThrottlingException", 2)])
         for _ in range(2):
             with pytest.raises(ClientError) as raised:
                 imports.start()
             assert error_of(raised) == "ThrottlingException"
         assert imports.wait(imports.start())["jobStatus"] == "COMPLETED"
+
+    def test_a_start_whose_answer_is_lost_has_made_its_job(self, imports: Imports) -> None:
+        imports.ask_for(requests=[request_fault("InternalServerException", carried_out=True)])
+        with pytest.raises(ClientError) as raised:
+            imports.start(token="t-1")
+        assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+        (job,) = imports.client.list_dicom_import_jobs(datastoreId=imports.datastore_id)["jobSummaries"]
+        assert imports.start(token="t-1") == job["jobId"]
+
+    def test_any_operation_may_meet_a_fault(self, imports: Imports) -> None:
+        job_id = imports.start()
+        imports.ask_for(requests=[request_fault("InternalServerException", operation="GetDICOMImportJob")])
+        with pytest.raises(ClientError) as raised:
+            imports.job(job_id)
+        assert error_of(raised) == "InternalServerException"
+        assert imports.wait(job_id)["jobStatus"] == "COMPLETED"
+
+    def test_outputs_may_be_missing(self, imports: Imports) -> None:
+        imports.ask_for(missing_outputs=["SUCCESS/success.ndjson"])
+        outputs = imports.run({"a.dcm": part10()})
+        assert outputs.success is None
+        assert outputs.summary["numberOfImportedFiles"] == 1
+
+    def test_every_warning_may_be_asked_for(self, imports: Imports) -> None:
+        imports.ask_for(keys=[{"suffix": f"{name}.dcm", "error": name} for name in WARNING_CODES])
+        outputs = imports.run({f"{name}.dcm": part10() for name in WARNING_CODES})
+        assert outputs.warning is not None
+        told = [warning for line in outputs.warning for warning in line["importResponse"]["warnings"]]
+        assert {warning["type"]: warning["warning_reason_code"] for warning in told} == WARNING_CODES
 
     def test_the_next_job_fails_and_leaves_no_outputs(self, imports: Imports) -> None:
         imports.put({"a.dcm": part10()})

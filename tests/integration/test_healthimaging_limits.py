@@ -96,7 +96,18 @@ def test_what_does_not_exist_is_not_found(imports: Imports) -> None:
 @pytest.fixture(scope="module")
 def strict(ministack: MiniStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthImaging]:
     """An emulator with the service's own rate of starts, and small quotas."""
-    options = ["--job-seconds", "0", "--job-max-files", "2", "--job-max-bytes", "100", "--concurrent-jobs", "2"]
+    options = [
+        "--job-seconds",
+        "0",
+        "--job-max-files",
+        "2",
+        "--job-max-bytes",
+        "100",
+        "--job-max-folders",
+        "1",
+        "--concurrent-jobs",
+        "2",
+    ]
     options += ["--rate", "all=1000/1000", "--rate", "ListDatastores=0.001/2"]
     with HealthImaging.start(
         tmp_path_factory.mktemp("strict"),
@@ -138,7 +149,11 @@ def test_jobs_beyond_the_quota_of_their_data_store_are_refused(strict_imports: I
 
 @pytest.mark.parametrize(
     ("objects", "limit"),
-    [({"a": b"", "b": b"", "c": b""}, "FILE_COUNTS_LIMIT"), ({"a": b"x" * 101}, "FILE_SIZE_LIMIT")],
+    [
+        ({"a": b"", "b": b"", "c": b""}, "FILE_COUNTS_LIMIT"),
+        ({"a": b"x" * 101}, "FILE_SIZE_LIMIT"),
+        ({"a/a": b"", "b/b": b""}, "FOLDER_COUNTS_LIMIT"),
+    ],
 )
 def test_a_job_over_a_limit_starts_and_then_fails_by_name(
     strict_imports: Imports, objects: dict[str, bytes], limit: str

@@ -168,6 +168,11 @@ class Imports:
         return [json.loads(line) for line in body.splitlines()]
 
 
+def request_fault(error: str, times: int = 1, **more: Any) -> dict[str, Any]:
+    """One of `requests=[...]` of the emulator's faults; of StartDICOMImportJob, unless `operation=` says otherwise."""
+    return {"operation": "StartDICOMImportJob", "error": error, "times": times, **more}
+
+
 def set_faults(emulator: HealthImaging, **faults: Any) -> None:
     """Replace the emulator's faults; without any, clear them."""
     request = urllib.request.Request(  # noqa: S310 - the emulator's URL

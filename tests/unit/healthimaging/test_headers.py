@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
-from local.healthimaging.headers import FileRefusedError, Header, read_header
+from local.healthimaging.causes import FileRefusedError
+from local.healthimaging.headers import Header, read_header
 from tests.support.healthimaging import part10
 
 

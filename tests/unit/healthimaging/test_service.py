@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local.healthimaging.datastores import Datastores
 from local.healthimaging.errors import ServiceError
 from local.healthimaging.faults import Faults, FaultsError
 from local.healthimaging.headers import Header, read_header
-from local.healthimaging.imagesets import place
-from local.healthimaging.service import Service
-from local.healthimaging.settings import RATES, Rate, Settings
-from local.healthimaging.store import Store
+from local.healthimaging.import_jobs import ImportJobs
+from local.healthimaging.placement import place
+from local.healthimaging.settings import Settings
+from local.healthimaging.store import Store, StoreError
+from local.healthimaging.validation import Page
 from tests.support.healthimaging import ROLE, part10
 
 if TYPE_CHECKING:
@@ -59,44 +63,64 @@ def runner() -> Runner:
 
 
 @pytest.fixture
-def service(store: Store, runner: Runner, clock: Clock) -> Service:
-    settings = Settings(rates=dict.fromkeys(RATES, Rate(1_000, 1_000)))
-    service = Service(store=store, runner=runner, settings=settings, faults=Faults(), now=clock)
-    service.ensure_datastore(DATASTORE)
-    return service
+def jobs(store: Store, runner: Runner, clock: Clock) -> ImportJobs:
+    Datastores(store=store, now=clock).ensure(DATASTORE)
+    return ImportJobs(store=store, runner=runner, settings=Settings(), faults=Faults(), now=clock)
 
 
-def start(service: Service, **changes: Any) -> str:
-    job_id: str = service.start_dicom_import_job(DATASTORE, REQUEST | changes)["jobId"]
+def start(jobs: ImportJobs, **changes: Any) -> str:
+    job_id: str = jobs.start(DATASTORE, REQUEST | changes)["jobId"]
     return job_id
 
 
-def test_a_token_is_remembered_for_a_day(service: Service, runner: Runner, clock: Clock) -> None:
-    first = start(service)
+def test_a_token_is_remembered_for_a_day(jobs: ImportJobs, runner: Runner, clock: Clock) -> None:
+    first = start(jobs)
     clock.seconds += 24 * 3_600 - 1
-    assert start(service) == first
+    assert start(jobs) == first
     clock.seconds += 2
-    assert start(service, jobName="another-request") != first
+    assert start(jobs, jobName="another-request") != first
     assert len(runner.jobs) == 2
 
 
-def test_a_token_is_remembered_by_the_whole_request(service: Service) -> None:
-    start(service)
+def test_a_token_is_remembered_by_the_whole_request(jobs: ImportJobs) -> None:
+    start(jobs)
     for change in ({"jobName": "n"}, {"outputS3Uri": "s3://bucket/elsewhere/"}):
         with pytest.raises(ServiceError) as raised:
-            start(service, **change)
+            start(jobs, **change)
         assert (raised.value.name, raised.value.status) == ("ConflictException", 409)
 
 
-def test_a_token_is_kept_through_a_restart(service: Service, store: Store, tmp_path: Path, clock: Clock) -> None:
-    first = start(service)
+def test_a_token_is_kept_through_a_restart(jobs: ImportJobs, store: Store, tmp_path: Path, clock: Clock) -> None:
+    first = start(jobs)
     store.close()
     again = Store(tmp_path / "state.sqlite")
     runner = Runner()
-    restarted = Service(store=again, runner=runner, settings=Settings(), faults=Faults(), now=clock)
+    restarted = ImportJobs(store=again, runner=runner, settings=Settings(), faults=Faults(), now=clock)
     assert start(restarted) == first
     assert runner.jobs == []
     again.close()
+
+
+def test_an_ended_job_is_listed_for_90_days(jobs: ImportJobs, store: Store, clock: Clock) -> None:
+    ended, running = start(jobs), start(jobs, clientToken="other")
+    with store.transaction() as db:
+        db.execute("UPDATE job SET status = 'COMPLETED', ended_at = ? WHERE id = ?", (clock(), ended))
+
+    def listed() -> set[str]:
+        return {job["jobId"] for job in jobs.list(DATASTORE, None, Page.asked(None, None))["jobSummaries"]}
+
+    clock.seconds += 90 * 86_400
+    assert listed() == {ended, running}
+    clock.seconds += 1
+    assert listed() == {running}
+
+
+def test_the_state_of_an_earlier_emulator_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE job (id TEXT)")
+    with pytest.raises(StoreError, match=r"old\.sqlite was made by an earlier emulator"):
+        Store(path)
 
 
 def test_a_placement_that_is_rolled_back_leaves_nothing(store: Store) -> None:
@@ -114,7 +138,14 @@ def test_a_placement_that_is_rolled_back_leaves_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "wanted",
-    [{"no_such_fault": 1}, {"start_error": "Oops"}, {"keys": [{"suffix": "a", "error": "odd"}]}, {"keys": [{"suffix": "a"}]}],
+    [
+        {"no_such_fault": 1},
+        {"requests": [{"operation": "StartDICOMImportJob", "error": "Oops"}]},
+        {"requests": [{"operation": "Oops", "error": "ThrottlingException"}]},
+        {"keys": [{"suffix": "a", "error": "odd"}]},
+        {"keys": [{"suffix": "a"}]},
+        {"missing_outputs": ["manifest"]},
+    ],
 )
 def test_faults_that_nobody_knows_are_refused(wanted: dict[str, Any]) -> None:
     with pytest.raises(FaultsError):

@@ -6,29 +6,29 @@
 4. write the outputs to S3, the manifest last
 5. IN_PROGRESS -> COMPLETED (or FAILED, with a message and without outputs)
 
-A test may have 4 come after 5, as the service's outputs sometimes do. Every step may be repeated.
+A test may have 4 come after 5, as the service's outputs sometimes do, or leave files out. Every step may be repeated.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.healthimaging.faults import Faults, JobFaults
-from local.healthimaging.imagesets import place
 from local.healthimaging.outputs import Outcome, job_folder_uri, output_files, warning_line
-from local.healthimaging.readback import arn_of
+from local.healthimaging.placement import place
 from local.healthimaging.scan import JobFailedError, scan, split_uri
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from mypy_boto3_s3 import S3Client
 
+    from local.healthimaging.events import ServiceEvents
     from local.healthimaging.settings import Settings
     from local.healthimaging.store import Store
 
@@ -42,14 +42,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class Events(Protocol):
-    """Where events go (events.EventBus). Never raises."""
-
-    def deliver(
-        self, *, source: str, detail_type: str, detail: Mapping[str, object], resources: Sequence[str] = ()
-    ) -> None: ...
-
-
 class JobRunner:
     """Runs the jobs that are in the store."""
 
@@ -60,7 +52,7 @@ class JobRunner:
         s3: S3Client,
         settings: Settings,
         faults: Faults,
-        events: Events | None,
+        events: ServiceEvents,
         now: Callable[[], float],
     ) -> None:
         self._store = store
@@ -93,10 +85,10 @@ class JobRunner:
         job_seconds = self._settings.job_seconds if faults.job_seconds is None else faults.job_seconds
         try:
             if job["status"] == "SUBMITTED":
-                self._tell(job, "Submitted")
+                self._events.import_job(job, "Submitted")
                 self._wait_until(job["submitted_at"] + job_seconds * _SUBMITTED_SHARE)
                 job = self._set_status(job, "IN_PROGRESS")
-                self._tell(job, "In Progress")
+                self._events.import_job(job, "In Progress")
             if faults.fails:
                 self._wait_until(job["submitted_at"] + job_seconds)
                 raise JobFailedError("This failure was asked for by a test")  # noqa: TRY301 - the handler below is its reader
@@ -105,11 +97,11 @@ class JobRunner:
             if faults.outputs_late_seconds and job["status"] == "IN_PROGRESS":
                 job = self._complete(job)
             self._wait_until((job["ended_at"] or 0) + faults.outputs_late_seconds)
-            self._while_s3_is_away(lambda: self._write_outputs(job, outcome))
+            self._while_s3_is_away(lambda: self._write_outputs(job, outcome, faults))
             if job["status"] == "IN_PROGRESS":
                 self._complete(job)
         except JobFailedError as error:
-            self._tell(self._set_status(job, "FAILED", f"DICOM import job has failed.\n{error}"), "Failed")
+            self._events.import_job(self._set_status(job, "FAILED", f"DICOM import job has failed.\n{error}"), "Failed")
         except _StoppingError:
             pass
         except Exception:
@@ -127,10 +119,17 @@ class JobRunner:
             image_sets = place(db, job["datastore_id"], found.headers, self._now())
             outcome = Outcome(image_sets, found.failures, warnings)
             db.execute("UPDATE job SET outcome = ? WHERE id = ?", (outcome.to_json(), job["id"]))
-        self._tell_image_sets(job, outcome)
+        for image_set in image_sets:
+            self._events.image_set(
+                job["datastore_id"],
+                image_set.id,
+                version=image_set.version,
+                is_primary=image_set.is_primary,
+                what="Created" if image_set.version == 1 else "Updated",
+            )
         return outcome
 
-    def _write_outputs(self, job: sqlite3.Row, outcome: Outcome) -> None:
+    def _write_outputs(self, job: sqlite3.Row, outcome: Outcome, faults: JobFaults) -> None:
         folder_uri = job_folder_uri(job["output_uri"], job["datastore_id"], job["id"])
         bucket, folder = split_uri(folder_uri)
         files = output_files(
@@ -142,6 +141,8 @@ class JobRunner:
             warned_also_in_success=self._settings.warned_also_in_success,
         )
         for name, content in files:
+            if name in faults.missing_outputs:
+                continue
             try:
                 self._s3.put_object(Bucket=bucket, Key=folder + name, Body=content)
             except ClientError as error:
@@ -151,7 +152,7 @@ class JobRunner:
 
     def _complete(self, job: sqlite3.Row) -> sqlite3.Row:
         job = self._set_status(job, "COMPLETED")
-        self._tell(job, "Completed")
+        self._events.import_job(job, "Completed")
         return job
 
     def _set_status(self, job: sqlite3.Row, status: str, message: str | None = None) -> sqlite3.Row:
@@ -183,37 +184,6 @@ class JobRunner:
     def _check_stopping(self) -> None:
         if self._stopping.is_set():
             raise _StoppingError
-
-    def _tell(self, job: sqlite3.Row, what: str) -> None:
-        detail = {
-            "imagingVersion": "1.0",
-            "datastoreId": job["datastore_id"],
-            "jobId": job["id"],
-            "jobName": job["name"],
-            "jobStatus": job["status"],
-            "inputS3Uri": job["input_uri"],
-            "outputS3Uri": job_folder_uri(job["output_uri"], job["datastore_id"], job["id"]),
-        }
-        self._deliver(f"Import Job {what}", job["datastore_id"], detail)
-
-    def _tell_image_sets(self, job: sqlite3.Row, outcome: Outcome) -> None:
-        for image_set in outcome.image_sets:
-            what = "Created" if image_set.version == 1 else "Updated"
-            detail = {
-                "imagingVersion": "1.0",
-                "isPrimary": image_set.is_primary,
-                "imageSetVersion": str(image_set.version),
-                "datastoreId": job["datastore_id"],
-                "imagesetId": image_set.id,
-                "imageSetState": "ACTIVE",
-                "imageSetWorkflowStatus": what.upper(),
-            }
-            self._deliver(f"Image Set {what}", job["datastore_id"], detail)
-
-    def _deliver(self, detail_type: str, datastore_id: str, detail: dict[str, object]) -> None:
-        if self._events is not None:
-            resources = [arn_of(datastore_id)]
-            self._events.deliver(source="aws.medical-imaging", detail_type=detail_type, detail=detail, resources=resources)
 
 
 class _StoppingError(Exception):

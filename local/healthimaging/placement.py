@@ -74,10 +74,14 @@ def _place_group(
                 *(metadata.patient, metadata.study, metadata.series, now, now),
             ),
         )
+    db.execute("INSERT INTO image_set_version VALUES (?, ?, ?)", (image_set_id, version, now))
     db.executemany(
-        "INSERT OR REPLACE INTO instance VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO instance VALUES (?, ?, ?, ?, ?)",
         [
-            (image_set_id, header.instance["SOPInstanceUID"], header.transfer_syntax_uid, _canonical(header.instance))
+            (
+                *(image_set_id, header.instance["SOPInstanceUID"], version),
+                *(header.transfer_syntax_uid, _canonical(header.instance)),
+            )
             for header in group
         ],
     )
