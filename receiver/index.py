@@ -1,7 +1,7 @@
-"""What a stored object says about itself: the digest of its data set, and the UIDs that its key is built of.
+"""What a stored object says about itself: the digest of its data set, the UIDs that its key is built of, what is wrong with it.
 
-Read by the uploader, not while the object arrives: the file is read there anyway, in another thread, and the sender does not
-wait for a hash.
+Found by the uploader in one pass over the file, not while the object arrives: the file is read there anyway, in another
+thread, and the sender does not wait for a hash. It follows from the file alone, so that it is found again after a crash.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from typing import IO
 
 from receiver.part10 import read_head
-from receiver.walk import study_and_series
+from receiver.validation import Validation
 
 _CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectIndex:
-    """UIDs are raw values, empty when absent or unreadable. `digest` is SHA-256 in hex, of the data set alone."""
+    """UIDs are raw values, empty when absent or unreadable. `digest` is SHA-256 in hex, of the data set alone.
+
+    `fault` says why the object must not be imported, empty when nothing is wrong; `checked` whether all of it was looked at.
+    """
 
     digest: str
     sop_class_uid: str
@@ -28,6 +31,8 @@ class ObjectIndex:
     study_instance_uid: str
     series_instance_uid: str
     transfer_syntax_uid: str
+    fault: str
+    checked: bool
 
 
 def index_object(open_file: Callable[[], IO[bytes]]) -> ObjectIndex:
@@ -35,11 +40,12 @@ def index_object(open_file: Callable[[], IO[bytes]]) -> ObjectIndex:
     with open_file() as file:
         head = read_head(file)
         file.seek(head.data_set_offset)
-        study, series = study_and_series(file, head.transfer_syntax_uid)
-        file.seek(head.data_set_offset)
-        digest = hashlib.sha256()
+        digest, validation = hashlib.sha256(), Validation(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax_uid)
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
+            validation.feed(chunk)
+    fault = validation.end()
+    study, series = validation.study_and_series
     return ObjectIndex(
         digest=digest.hexdigest(),
         sop_class_uid=head.sop_class_uid,
@@ -47,6 +53,8 @@ def index_object(open_file: Callable[[], IO[bytes]]) -> ObjectIndex:
         study_instance_uid=study,
         series_instance_uid=series,
         transfer_syntax_uid=head.transfer_syntax_uid,
+        fault=fault.reason if fault else "",
+        checked=validation.complete or fault is not None,
     )
 
 

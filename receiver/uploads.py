@@ -26,7 +26,7 @@ from contract.message import InboundMessage
 from contract.strict import from_json, to_json
 from receiver.cloud import Cloud, CloudError, CloudUnavailableError
 from receiver.index import ObjectIndex, index_bytes, index_object
-from receiver.placement import Placement
+from receiver.placement import Place, Placement
 from receiver.spool import AssociationFolder, StoredObject
 
 _READ_WHOLE_MAX_BYTES = 8 * 1024 * 1024
@@ -161,7 +161,7 @@ class AssociationUpload:
             self._waiting[task.arrival] = task, index
             while self._placed in self._waiting:
                 one, its_index = self._waiting.pop(self._placed)
-                one.key = self._placement.add(its_index, one.stored.size_bytes, one.stored.received_at)
+                one.place = self._placement.add(its_index, one.stored.size_bytes, one.stored.received_at)
                 self._placed += 1
                 if one is task:
                     placed = True
@@ -212,6 +212,8 @@ class AssociationUpload:
                 "association": self.association,
                 "ending": str(manifest.ending),
                 "objects": manifest.objects,
+                "quarantined": len(manifest.quarantined),
+                "unchecked": self._placement.unchecked,
                 "size_bytes": manifest.size_bytes,
                 "identical_repeats": manifest.identical_repeats,
                 "parts": len(manifest.parts),
@@ -225,7 +227,7 @@ class _ObjectTask:
     def __init__(self, upload: AssociationUpload, stored: StoredObject, arrival: int) -> None:
         self.upload, self.stored, self.arrival = upload, stored, arrival
         self.association = upload.association
-        self.key: str | None = None  # None for a repeat
+        self.place: Place | None = None  # None while it is not read, or an earlier one is not
         self._read = False
 
     def run(self) -> None:
@@ -241,12 +243,13 @@ class _ObjectTask:
             self._read = True
             if not self.upload.place(self, index):
                 return
-        if self.key is not None:
+        assert self.place is not None  # noqa: S101 - whoever placed it queued it
+        if not self.place.repeat:
             cloud = self.upload.uploads.cloud
             if content is not None:
-                cloud.put_bytes(self.key, content)
+                cloud.put_bytes(self.place.key, content)
             else:
-                cloud.put_file(self.key, lambda: files.open(stored.path), stored.size_bytes)
+                cloud.put_file(self.place.key, lambda: files.open(stored.path), stored.size_bytes)
         self.upload.object_done()
 
 

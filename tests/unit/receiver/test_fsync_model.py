@@ -11,7 +11,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,15 @@ class World:
 
 
 def new_spool(disk: ForgetfulFileSystem, *, part_max_objects: int = 2) -> Spool:
-    return Spool(ROOT, edge="edge-1", files=disk, part_max_objects=part_max_objects, part_max_bytes=10**10, now=lambda: NOW)
+    return Spool(
+        ROOT,
+        edge="edge-1",
+        files=disk,
+        part_max_objects=part_max_objects,
+        part_max_bytes=10**10,
+        object_max_bytes=10**10,
+        now=lambda: NOW,
+    )
 
 
 def data_set(content: str) -> bytes:
@@ -177,15 +185,7 @@ CALLS = run(-1, KILL_9)
 
 def upgraded_index(content: bytes) -> ObjectIndex:
     """A later version, which reads another Study Instance UID."""
-    index = index_bytes(content)
-    return ObjectIndex(
-        digest=index.digest,
-        sop_class_uid=index.sop_class_uid,
-        sop_instance_uid=index.sop_instance_uid,
-        study_instance_uid="9.9.9",
-        series_instance_uid="",
-        transfer_syntax_uid=index.transfer_syntax_uid,
-    )
+    return replace(index_bytes(content), study_instance_uid="9.9.9")
 
 
 def run_upgraded(

@@ -34,7 +34,13 @@ class Life:
 
     def start(self) -> None:
         self.spool = Spool(
-            Path("/spool"), edge="edge-1", files=self.disk, part_max_objects=5000, part_max_bytes=10**10, now=lambda: NOW
+            Path("/spool"),
+            edge="edge-1",
+            files=self.disk,
+            part_max_objects=5000,
+            part_max_bytes=10**10,
+            object_max_bytes=10**10,
+            now=lambda: NOW,
         )
         self.uploads = Uploads(self.cloud, bucket="bucket")
 
@@ -269,7 +275,9 @@ def test_sequence_numbers_go_on_after_a_restart(life: Life) -> None:
 
 def test_a_spool_on_a_real_disk_has_one_owner_and_gives_it_back(tmp_path: Path) -> None:
     def spool() -> Spool:
-        return Spool(tmp_path, edge="edge-1", files=LocalFileSystem(), part_max_objects=1, part_max_bytes=1)
+        return Spool(
+            tmp_path, edge="edge-1", files=LocalFileSystem(), part_max_objects=1, part_max_bytes=1, object_max_bytes=10**10
+        )
 
     first = spool()
     with pytest.raises(SpoolInUseError, match="Stop it first, or give this one a spool of its own"):
@@ -281,7 +289,15 @@ def test_a_spool_on_a_real_disk_has_one_owner_and_gives_it_back(tmp_path: Path) 
 
 def test_a_leftover_is_taken_up_by_one_sibling_and_not_again(tmp_path: Path) -> None:
     def worker() -> Spool:
-        return Spool(tmp_path, edge="edge-1", files=LocalFileSystem(), part_max_objects=9, part_max_bytes=10**6, owned=True)
+        return Spool(
+            tmp_path,
+            edge="edge-1",
+            files=LocalFileSystem(),
+            part_max_objects=9,
+            part_max_bytes=10**6,
+            object_max_bytes=10**10,
+            owned=True,
+        )
 
     dead = worker()
     for content in (b"", b"one"):  # the first association has no object: it goes, and the second must stay owned

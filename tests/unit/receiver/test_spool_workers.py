@@ -26,7 +26,15 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 def worker(root: Path) -> Spool:
-    return Spool(root, edge="edge-1", files=LocalFileSystem(), part_max_objects=10, part_max_bytes=10**9, owned=True)
+    return Spool(
+        root,
+        edge="edge-1",
+        files=LocalFileSystem(),
+        part_max_objects=10,
+        part_max_bytes=10**9,
+        object_max_bytes=10**10,
+        owned=True,
+    )
 
 
 def association_with_an_object(spool: Spool) -> AssociationFolder:

@@ -39,7 +39,14 @@ class Sender:
 
     def __init__(self, cloud: FakeCloud) -> None:
         self.disk = ForgetfulFileSystem()
-        self.spool = Spool(Path("/spool"), edge="edge-1", files=self.disk, part_max_objects=5000, part_max_bytes=10**10)
+        self.spool = Spool(
+            Path("/spool"),
+            edge="edge-1",
+            files=self.disk,
+            part_max_objects=5000,
+            part_max_bytes=10**10,
+            object_max_bytes=10**10,
+        )
         self.uploads = Uploads(cloud, bucket="bucket")
 
     def begin(self) -> tuple[AssociationFolder, AssociationUpload]:
