@@ -26,6 +26,7 @@ from contract.uids import safe_name
 EXTERNAL_PREFIX = "external/"
 INSTANCES_PREFIX = "instances/"
 MANIFESTS_PREFIX = "manifests/"
+RETRIES_PREFIX = "retries/"
 
 _PART = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _SEGMENT = re.compile(r"[0-9A-Za-z._~-]{1,128}", re.ASCII)
@@ -102,7 +103,7 @@ def imports_prefix(edge: str, association: str, part: int, attempt: int) -> str:
 
 def retries_prefix(edge: str, association: str, part: int, attempt: int) -> str:
     """The import prefix of staged copies for another attempt."""
-    return f"retries/{_folder(edge, association)}{part}/{attempt}/"
+    return f"{RETRIES_PREFIX}{_folder(edge, association)}{part}/{attempt}/"
 
 
 def status_key(edge: str) -> str:

@@ -40,3 +40,10 @@ class ObjectBucket(Construct):
         grantee.grant_principal.add_to_principal_policy(
             iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn])
         )
+
+    def grant_write(self, grantee: iam.IGrantable, *prefixes: str) -> None:
+        """Let `grantee` put objects under `prefixes`, in parts too."""
+        objects = [self.bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes]
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(actions=["s3:PutObject", "s3:AbortMultipartUpload"], resources=objects)
+        )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,6 +30,7 @@ _CONFIG = Config(
     retries={"total_max_attempts": 5, "mode": "standard"},
     max_pool_connections=READS_AT_ONCE,
 )
+_COPYING = TransferConfig(multipart_threshold=5 * 10**9, multipart_chunksize=10**9, use_threads=False)
 _NOT_FOUND = {"NoSuchKey", "404", "NotFound", "ResourceNotFoundException", "ExecutionDoesNotExist"}
 _THROTTLED = {
     "SlowDown",
@@ -61,6 +63,11 @@ class Storage:
                     return b""
                 raise
             return answer["Body"].read()
+
+    def copy(self, bucket: str, key: str, copy_key: str) -> None:
+        """Copy an object within its bucket; one of over 5 GB in parts, as S3 asks for. Raises as `read`."""
+        with _named("s3:CopyObject"):
+            self._client.copy({"Bucket": bucket, "Key": key}, bucket, copy_key, Config=_COPYING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

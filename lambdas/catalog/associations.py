@@ -74,23 +74,28 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(3), UT
 ON DUPLICATE KEY UPDATE association = VALUES(association)
 """
 
-_ORIGIN = "SELECT `sequence`, sent_at_ms FROM association WHERE association = %s"
+_ORIGIN = "SELECT `sequence`, sent_at_ms, calling_ae FROM association WHERE association = %s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """The SQS message, and when SQS took it: the input of an execution of `ingest`."""
+    """The SQS message, and when SQS took it: the input of an execution of `ingest`.
+
+    With `force`, objects that a later association has sent again are imported nevertheless.
+    """
 
     message: InboundMessage
     sent_at_ms: int
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What orders an association among others."""
+    """Where an association came from: what orders it among others, and the AE title that sent it."""
 
     sequence: int
     sent_at_ms: int
+    calling_ae: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +189,7 @@ def note_unregistered(cursor: Cursor, announcement: Announcement, state: Executi
 
 
 def origin(cursor: Cursor, association: str) -> Origin | None:
-    """What the order rule needs of an association, or None when the catalog does not know it."""
+    """Where an association came from, or None when the catalog does not know it."""
     row = cursor.row(_ORIGIN, (association,))
     return None if row is None else Origin(**row)
 

@@ -281,9 +281,7 @@ def record_results(cursor: Cursor, key: AttemptKey, results: JobResults) -> None
     cursor.execute_rows(_IMAGE_SETS, image_sets)
 
 
-def record_objects(
-    cursor: Cursor, key: AttemptKey, job_id: str | None, listed: Sequence[tuple[Listed, ObjectResult]]
-) -> None:
+def record_objects(cursor: Cursor, key: AttemptKey, job_id: str | None, listed: Sequence[tuple[Listed, ObjectResult]]) -> None:
     """Record what became of objects of the manifest by this attempt; `job_id` is None of those that no job imports."""
     cursor.execute_rows(_RESULTS, [(*listed_row(one), *_result_row(job_id, result), key.attempt) for one, result in listed])
 

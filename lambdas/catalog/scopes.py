@@ -8,7 +8,7 @@ opens the attempt, so an attempt that exists has them all.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from lambdas.catalog.associations import Origin
@@ -53,7 +53,7 @@ class Scope:
 _WRITE = """
 INSERT INTO import_scope (association, part, attempt, reason, objects, left_out)
 VALUES (%s, %s, %s, %s, %s, %s)
-ON DUPLICATE KEY UPDATE association = VALUES(association)
+ON DUPLICATE KEY UPDATE reason = VALUES(reason), objects = VALUES(objects), left_out = VALUES(left_out)
 """
 
 _WRITE_COPIES = """
@@ -131,13 +131,14 @@ def not_imported(cursor: Cursor, association: str, part: int) -> list[int]:
 
 
 def sent_again(
-    cursor: Cursor, association: str, part: int, origin: Origin, digests: Mapping[str, Sequence[str]]
+    cursor: Cursor, association: str, part: int, origin: Origin, contents: Set[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """Which of these contents (digests by SOP Instance UID) are superseded, and by which association."""
-    if not digests:
+    """Of these contents, (SOP Instance UID, digest), those that are superseded, each with the association that did it."""
+    uids = sorted({uid for uid, _ in contents if uid})
+    if not uids:
         return {}
     arguments = {
-        "sop_instance_uids": sorted(digests),
+        "sop_instance_uids": uids,
         "sent_at_ms": origin.sent_at_ms,
         "sequence": origin.sequence,
         "association": association,
@@ -145,5 +146,5 @@ def sent_again(
     }
     last = {row["sop_instance_uid"]: row for row in cursor.rows(_LATER, arguments)}
     return {
-        (uid, digest): row["association"] for uid, row in last.items() for digest in digests[uid] if digest != row["digest"]
+        (uid, digest): last[uid]["association"] for uid, digest in contents if uid in last and digest != last[uid]["digest"]
     }

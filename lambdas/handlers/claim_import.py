@@ -1,4 +1,4 @@
-"""ClaimImport: a part -> the attempt to go on with: {attempt, job_id, status, input_s3_uri, output_s3_uri}."""
+"""ClaimImport: a part -> the attempt to go on with: {attempt, job_id, status, staged, input_s3_uri, output_s3_uri}."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from contract.strict import from_plain
-from lambdas.handlers.environment import catalog, log
-from lambdas.logic.importing import claim
+from lambdas.handlers.environment import catalog, log, storage
+from lambdas.logic.claiming import Part, claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +17,14 @@ class ClaimImport:
     bucket: str
     part: int
     execution_arn: str
+    force: bool = False
+    failed_only: bool = False
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    payload = from_plain(ClaimImport, event)
-    attempt = claim(catalog(), **asdict(payload))
-    log.info("Claimed", association=payload.association, part=payload.part, attempt=attempt.attempt, job_id=attempt.job_id)
-    return asdict(attempt)
+    payload = asdict(from_plain(ClaimImport, event))
+    execution_arn = payload.pop("execution_arn")
+    part = Part(**payload)
+    claimed = claim(catalog(), storage(), part, execution_arn=execution_arn)
+    log.info("Claimed", association=part.association, part=part.part, force=part.force, claimed=asdict(claimed))
+    return asdict(claimed)

@@ -1,4 +1,4 @@
-"""CollectResults: a job that is COMPLETED -> {imported, failed, warned, foreign, image_sets}."""
+"""CollectResults: a job that is COMPLETED -> {imported, failed, warned, foreign, image_sets, retry}."""
 
 from __future__ import annotations
 

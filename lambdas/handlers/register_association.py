@@ -18,11 +18,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     announcement = parse_announcement(event["announcement"])
     plan = register(catalog(), storage(), executions(), announcement=announcement, execution_arn=execution_arn)
     message = announcement.message
-    log.info("Registered", association=message.association, parts=len(plan.parts), slices=len(plan.slices))
+    log.info(
+        "Registered", association=message.association, parts=len(plan.parts), slices=len(plan.slices), force=announcement.force
+    )
     return {
         "association": message.association,
         "edge": message.edge,
         "bucket": message.bucket,
+        "force": announcement.force,
         "slices": [asdict(one) for one in plan.slices],
         "parts": list(plan.parts),
         "parts_at_once": plan.parts_at_once,

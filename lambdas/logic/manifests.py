@@ -9,6 +9,9 @@ from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
 from contract.strict import ContractError, from_json, from_plain
 from lambdas.adapters.aws import Storage
+from lambdas.catalog.associations import Origin
+from lambdas.catalog.objects import Listed
+from lambdas.logic.order import object_order
 
 
 def read_association(storage: Storage, message: InboundMessage) -> AssociationManifest:
@@ -39,3 +42,19 @@ def read_part(
     if (manifest.association, manifest.edge, manifest.part) != (association, edge, part):
         raise ContractError("the part's manifest in S3 names another association, edge or part")
     return manifest
+
+
+def list_part(storage: Storage, bucket: str, edge: str, association: str, part: int, *, origin: Origin) -> list[Listed]:
+    """Every object of a part, in its manifest's order. Raises as `read_part`."""
+    manifest = read_part(storage, bucket, edge, association, part)
+    return [
+        Listed(
+            association=association,
+            bucket=bucket,
+            part=part,
+            position=position,
+            entry=entry,
+            object_order=object_order(origin, association, part, position),
+        )
+        for position, entry in enumerate(manifest.entries)
+    ]

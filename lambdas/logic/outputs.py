@@ -2,7 +2,8 @@
 
 Files are keyed by `inputFile`: one that is warned about is imported, and may stand in SUCCESS too. An output that is
 missing is empty, except the manifest: a job that is COMPLETED writes it, sometimes some seconds later
-(HealthImaging Developer Guide, "Interpreting import jobs").
+(HealthImaging Developer Guide, "Interpreting import jobs"). The manifest says how many files were scanned, so outputs that
+tell of fewer are late too, and nothing is recorded of them: a part's results are whole, or not there.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from typing import Any
 
 from contract.strict import ContractError
 from lambdas.adapters.aws import Storage
-from lambdas.catalog import Catalog, associations, imports
+from lambdas.catalog import Catalog, associations, imports, scopes
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.connection import Cursor
 from lambdas.catalog.imports import FAILED, IMPORTED, AttemptKey, ImageSetResult, JobResults, ObjectResult
 from lambdas.catalog.keys import uid_column
 from lambdas.catalog.objects import Listed
+from lambdas.catalog.scopes import StagedCopy
 from lambdas.errors import OutputsMissingError, StorageNotFoundError, UnknownAssociationError
-from lambdas.logic.manifests import read_part
-from lambdas.logic.order import object_order
+from lambdas.logic.claiming import CUSTOMER, SERVER, retryable
+from lambdas.logic.manifests import list_part
 
-CUSTOMER, SERVER = "CUSTOMER", "SERVER"
 # Exceptions of the service's own (the API's InternalServerException and ThrottlingException); all others are the file's.
 _SERVER_EXCEPTIONS = ("Internal", "Throttling", "Server", "Service", "Timeout")
 _OUTPUTS = ("SUCCESS/success.ndjson", "WARNING/warning.ndjson", "FAILURE/failure.ndjson")
@@ -32,11 +33,14 @@ _OUTPUTS = ("SUCCESS/success.ndjson", "WARNING/warning.ndjson", "FAILURE/failure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectedCounts:
+    """`retry` objects failed by HealthImaging's own fault and are to be imported again; the others count this job's files."""
+
     imported: int
     failed: int
     warned: int
     foreign: int
     image_sets: int
+    retry: int
 
 
 def collect(
@@ -44,12 +48,18 @@ def collect(
 ) -> CollectedCounts:
     """Record the results of the objects and image sets of a COMPLETED job. A repeat records the same.
 
-    Raises OutputsMissingError while there is no output manifest, UnknownAssociationError, and those of Catalog and Storage.
+    Raises OutputsMissingError while outputs are missing, UnknownAssociationError, ContractError, and those of Catalog and
+    Storage.
     """
-    origin = catalog.transaction(lambda cursor: associations.origin(cursor, key.association))
+
+    def read(cursor: Cursor) -> tuple[Origin | None, list[StagedCopy]]:
+        return associations.origin(cursor, key.association), scopes.copies(cursor, key)
+
+    origin, copies = catalog.transaction(read)
     if origin is None:
         raise UnknownAssociationError(f"{key.association} is not in the catalog: register it first")
-    listed = _listed(storage, key, edge, bucket, origin)
+    of_part = list_part(storage, bucket, edge, key.association, key.part, origin=origin)
+    listed = {one.copy_key: of_part[one.position] for one in copies} or {one.entry.key: one for one in of_part}
     folder_bucket, folder = _split_uri(job_output_s3_uri)
     summary = _summary(storage, folder_bucket, folder)
     lines = [line for name in _OUTPUTS for line in _lines(storage, folder_bucket, folder + name)]
@@ -57,37 +67,27 @@ def collect(
         results = _results(summary, lines, listed, job_id=job_id, bucket=bucket)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(f"the job's outputs: not of the form that is known ({type(error).__name__})") from None
+    told = len(results.listed) + len(results.foreign)
+    if told < results.scanned:
+        raise OutputsMissingError(f"the job scanned {results.scanned} files, and its outputs tell of {told} yet")
 
-    def work(cursor: Cursor) -> None:
+    def work(cursor: Cursor) -> int:
         if not imports.exists(cursor, key):
             raise UnknownAssociationError(
                 f"{key.association}, part {key.part}: there is no attempt {key.attempt} in the catalog"
             )
         imports.record_results(cursor, key, results)
+        return len(retryable(cursor, key.association, key.part))
 
-    catalog.transaction(work)
+    retry = catalog.transaction(work)
     return CollectedCounts(
         imported=results.imported,
         failed=results.failed,
         warned=results.warned,
         foreign=len(results.foreign),
         image_sets=len(results.image_sets),
+        retry=retry,
     )
-
-
-def _listed(storage: Storage, key: AttemptKey, edge: str, bucket: str, origin: Origin) -> dict[str, Listed]:
-    manifest = read_part(storage, bucket, edge, key.association, key.part)
-    return {
-        entry.key: Listed(
-            association=key.association,
-            bucket=bucket,
-            part=key.part,
-            position=position,
-            entry=entry,
-            object_order=object_order(origin, key.association, key.part, position),
-        )
-        for position, entry in enumerate(manifest.entries)
-    }
 
 
 def _summary(storage: Storage, bucket: str, folder: str) -> Mapping[str, Any]:
@@ -126,7 +126,7 @@ def _results(
         job_id=job_id,
         datastore_id=str(summary.get("datastoreId", "")),
         bucket=bucket,
-        scanned=int(summary.get("numberOfScannedFiles", len(by_key))),
+        scanned=int(summary.get("numberOfScannedFiles", len(listed))),
         listed=[(listed[s3_key], result) for s3_key, result in by_key.items() if s3_key in listed],
         foreign=[(s3_key, result) for s3_key, result in by_key.items() if s3_key not in listed],
         image_sets=_image_sets(summary, by_key, listed),

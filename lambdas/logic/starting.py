@@ -38,5 +38,8 @@ def parse_announcement(document: Mapping[str, object]) -> Announcement:
     sent_at_ms = document.get("sent_at_ms")
     if type(sent_at_ms) is not int or sent_at_ms < _SENT_AT_MS_MIN:
         raise ContractError("sent_at_ms: expected milliseconds since 1970, as SQS's SentTimestamp has them")
-    message = {name: value for name, value in document.items() if name != "sent_at_ms"}
-    return Announcement(message=from_plain(InboundMessage, message), sent_at_ms=sent_at_ms)
+    force = document.get("force", False)
+    if type(force) is not bool:
+        raise ContractError("force: expected true or false")
+    message = {name: value for name, value in document.items() if name not in ("sent_at_ms", "force")}
+    return Announcement(message=from_plain(InboundMessage, message), sent_at_ms=sent_at_ms, force=force)

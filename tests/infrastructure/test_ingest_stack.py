@@ -34,13 +34,14 @@ FUNCTIONS = {
     "RecordFailure",
     "RecordJob",
     "RegisterAssociation",
+    "StageCopies",
     "StartExecution",
 }
 BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"}
 CATALOG = {"secretsmanager:GetSecretValue"}
 READ = {"s3:GetObject", "s3:ListBucket"}
 CALLS = {
-    "ClaimImport": CATALOG,
+    "ClaimImport": CATALOG | READ,
     "CollectResults": CATALOG | READ,
     "FollowExecution": CATALOG | {"states:DescribeExecution", "sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"},
     "IndexObjects": CATALOG | READ,
@@ -49,6 +50,7 @@ CALLS = {
     "RecordFailure": CATALOG,
     "RecordJob": CATALOG,
     "RegisterAssociation": CATALOG | READ | {"states:DescribeExecution"},
+    "StageCopies": CATALOG | READ | {"s3:PutObject", "s3:AbortMultipartUpload"},
     "StartExecution": {
         "states:StartExecution",
         "sqs:ChangeMessageVisibility",
@@ -165,7 +167,7 @@ def test_a_function_ends_before_the_task_that_invokes_it_gives_up(template: Temp
         ):
             assert timeouts[function] < int(seconds)
             invoked += 1
-    assert invoked == 7
+    assert invoked == 8
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -180,7 +182,18 @@ def test_a_function_reads_only_the_prefixes_it_needs(template: Template) -> None
 
     assert prefixes("RegisterAssociation") == {"manifests/*"}
     assert prefixes("IndexObjects") == {"instances/*", "manifests/*"}
+    assert prefixes("ClaimImport") == {"manifests/*"}
     assert prefixes("CollectResults") == {"imports/*", "manifests/*"}
+    assert prefixes("StageCopies") == {"instances/*"}
+
+
+def test_copies_for_another_attempt_are_all_that_a_function_writes_into_the_bucket(template: Template) -> None:
+    written = {
+        one.partition("Arn}/")[2]
+        for properties in functions(template).values()
+        for one in template.allowed(role_of(properties)).get("s3:PutObject", set())
+    }
+    assert written == {"retries/*"}
 
 
 def test_no_two_functions_share_a_role(template: Template) -> None:

@@ -12,7 +12,8 @@ from lambdas import errors
 from lambdas.catalog import Catalog, CatalogSettings
 from lambdas.catalog.queries import Queries
 from lambdas.handlers import record_failure
-from lambdas.logic.importing import claim
+from lambdas.handlers.environment import storage
+from lambdas.logic.claiming import Part, claim
 from tests.support.catalog import everything, rows
 from tests.support.dicom import ct_series
 from tests.support.lambdas import CONTEXT, DATASTORE, Outputs, Run
@@ -54,6 +55,7 @@ def test_the_first_claim_opens_attempt_1_and_the_next_adopts_it(run: Run) -> Non
         "attempt": 1,
         "job_id": "",
         "status": "CLAIMED",
+        "staged": 0,
         "input_s3_uri": f"s3://{run.placed.bucket}/instances/edge-1/{association}/1/",
         "output_s3_uri": f"s3://{run.placed.bucket}/imports/edge-1/{association}/1/1/",
     }
@@ -89,17 +91,14 @@ def test_a_start_that_was_refused_is_recorded_and_tried_again_as_the_same_attemp
 
 
 def test_claims_side_by_side_open_one_attempt(run: Run, catalog: Catalog, migrated_settings: CatalogSettings) -> None:
+    part = Part(
+        association=run.placed.association, edge="edge-1", bucket=run.placed.bucket, part=1, force=False, failed_only=False
+    )
+
     def one(number: int) -> int:
         own = Catalog(lambda: migrated_settings)
         try:
-            return claim(
-                own,
-                association=run.placed.association,
-                edge="edge-1",
-                bucket=run.placed.bucket,
-                part=1,
-                execution_arn=f"arn:{number}",
-            ).attempt
+            return claim(own, storage(), part, execution_arn=f"arn:{number}").attempt
         finally:
             own.close()
 
@@ -131,7 +130,17 @@ def test_outputs_that_are_late_are_told_by_name(run: Run, catalog: Catalog) -> N
     with pytest.raises(errors.OutputsMissingError) as raised:
         run.collect(None)
     assert type(raised.value).__name__ == "Import.OutputsMissing"
-    assert run.collect(run.imported()) == {"imported": 2, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1}
+    assert run.collect(run.imported()) == {"imported": 2, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1, "retry": 0}
+
+
+def test_an_output_that_is_late_is_told_by_name_and_nothing_is_recorded_of_the_others(run: Run, catalog: Catalog) -> None:
+    run.claim()
+    whole = run.imported()
+    late = Outputs(success=whole.success[:1], image_sets=whole.image_sets, scanned=2)
+    with pytest.raises(errors.OutputsMissingError, match="scanned 2 files, and its outputs tell of 1"):
+        run.collect(late)
+    assert rows(catalog, "stored_object") == []
+    assert run.collect(whole)["imported"] == 2
 
 
 def test_a_job_in_which_all_files_failed_has_no_success_output(run: Run) -> None:
@@ -139,7 +148,7 @@ def test_a_job_in_which_all_files_failed_has_no_success_output(run: Run) -> None
     outputs = Outputs()
     for entry in run.placed.entries:
         outputs.fail(entry.key)
-    assert run.collect(outputs) == {"imported": 0, "failed": 2, "warned": 0, "foreign": 0, "image_sets": 0}
+    assert run.collect(outputs) == {"imported": 0, "failed": 2, "warned": 0, "foreign": 0, "image_sets": 0, "retry": 0}
 
 
 def test_a_file_that_stands_in_success_and_in_failure_has_failed(run: Run, catalog: Catalog) -> None:

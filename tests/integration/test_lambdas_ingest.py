@@ -57,6 +57,7 @@ def test_an_association_ends_complete_with_every_image_set_in_the_catalog(
         "imported": 3,
         "warned": 0,
         "failed": 0,
+        "superseded": 0,
         "quarantined_rows": 0,
         "foreign": 0,
     }

@@ -13,6 +13,8 @@ TABLES = (
     "association",
     "stored_object",
     "import_job",
+    "import_scope",
+    "staged_copy",
     "image_set",
     "patient",
     "study",

@@ -14,6 +14,7 @@ from lambdas.handlers import (
     reconcile_association,
     record_job,
     register_association,
+    stage_copies,
 )
 from tests.support.stepfunctions import execution_arn
 
@@ -29,12 +30,16 @@ DATASTORE = "0123456789abcdef0123456789abcdef"
 
 @dataclass(kw_only=True)
 class Outputs:
-    """What HealthImaging says of a job: lines of the three outputs, and image sets by id, as (version, primary)."""
+    """What HealthImaging says of a job: lines of the three outputs, and image sets by id, as (version, primary).
+
+    `scanned` is how many files the job says it scanned, when these are not those that stand here.
+    """
 
     success: list[dict[str, Any]] = field(default_factory=list)
     failure: list[dict[str, Any]] = field(default_factory=list)
     warning: list[dict[str, Any]] = field(default_factory=list)
     image_sets: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    scanned: int | None = None
 
     def succeed(self, key: str, image_set: str, version: int = 1, *, primary: bool = True) -> None:
         self.image_sets[image_set] = (version, primary)
@@ -60,10 +65,11 @@ class Outputs:
             if lines:
                 body = "".join(json.dumps(line) + "\n" for line in lines).encode()
                 aws.s3.put_object(Bucket=bucket, Key=f"{folder}{name}.ndjson", Body=body)
+        files = {line["inputFile"] for line in [*self.success, *self.failure, *self.warning]}
         summary = {
             "jobId": "job",
             "datastoreId": DATASTORE,
-            "numberOfScannedFiles": len(self.success) + len(self.failure) + len(self.warning),
+            "numberOfScannedFiles": self.scanned or len(files),
             "imageSetsSummary": [
                 {"imageSetId": one, "imageSetVersion": version, "isPrimary": primary, "numberOfMatchedSOPInstances": 1}
                 for one, (version, primary) in self.image_sets.items()
@@ -92,9 +98,12 @@ class Run:
     def index(self, slices: Iterable[dict[str, int]]) -> list[dict[str, Any]]:
         return [index_objects.handler(self._where | one, CONTEXT) for one in slices]
 
-    def claim(self, part: int = 1) -> dict[str, Any]:
+    def claim(self, part: int = 1, *, force: bool = False, failed_only: bool = False) -> dict[str, Any]:
         payload = self._where | {"part": part, "execution_arn": f"{self.arn}.{part}"}
-        return claim_import.handler(payload, CONTEXT)
+        return claim_import.handler(payload | {"force": force, "failed_only": failed_only}, CONTEXT)
+
+    def stage(self, part: int = 1, attempt: int = 1) -> dict[str, Any]:
+        return stage_copies.handler(self._attempt(part, attempt) | {"bucket": self.placed.bucket}, CONTEXT)
 
     def record(self, status: str, part: int = 1, attempt: int = 1, job_id: str = "job1") -> None:
         record_job.handler(self._attempt(part, attempt) | {"job_id": job_id, "status": status}, CONTEXT)

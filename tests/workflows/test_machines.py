@@ -29,7 +29,7 @@ class Pipeline:
     slices: list[Json] = field(default_factory=lambda: [{"part": 1, "first": 0, "count": 100}])
     parts: list[int] = field(default_factory=lambda: [1])
     parts_at_once: int = 10
-    claim: Json = field(default_factory=lambda: {"attempt": 1, "job_id": "", "status": "CLAIMED"})
+    claim: Json = field(default_factory=lambda: {"attempt": 1, "job_id": "", "status": "CLAIMED", "staged": 0})
     statuses: Iterable[str] = ("IN_PROGRESS", "COMPLETED")
     functions: dict[str, Callable[[Json], Json]] = field(default_factory=dict)
     medical_imaging: dict[str, Callable[[Json], Json]] = field(default_factory=dict)
@@ -41,14 +41,23 @@ class Pipeline:
         self.usual: dict[str, Callable[[Json], Json]] = {
             "RegisterAssociation": lambda _payload: {
                 **where,
+                "force": False,
                 "slices": self.slices,
                 "parts": self.parts,
                 "parts_at_once": self.parts_at_once,
             },
             "IndexObjects": lambda payload: {"indexed": payload["count"], "not_indexed": 0, "fetched_bytes": 1},
             "ClaimImport": lambda _payload: {**self.claim, **uris},
+            "StageCopies": lambda _payload: {"staged": 1},
             "RecordJob": lambda _payload: {},
-            "CollectResults": lambda _payload: {"imported": 100, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1},
+            "CollectResults": lambda _payload: {
+                "imported": 100,
+                "failed": 0,
+                "warned": 0,
+                "foreign": 0,
+                "image_sets": 1,
+                "retry": 0,
+            },
             "RecordFailure": lambda _payload: {},
             "ReconcileAssociation": lambda _payload: {"verdict": "COMPLETE", "objects": 100},
         }
@@ -133,7 +142,7 @@ def test_parts_that_supersede_are_imported_one_after_another() -> None:
 
 
 def test_the_job_has_a_token_and_a_name_made_of_association_part_and_attempt() -> None:
-    pipeline = Pipeline(claim={"attempt": 2, "job_id": "", "status": "CLAIMED"})
+    pipeline = Pipeline(claim={"attempt": 2, "job_id": "", "status": "CLAIMED", "staged": 0})
     pipeline.run()
     (started,) = pipeline.stubs.called("startDICOMImportJob")
     token = hashlib.sha256(f"{ASSOCIATION}/1/2".encode()).hexdigest()
@@ -143,7 +152,7 @@ def test_the_job_has_a_token_and_a_name_made_of_association_part_and_attempt() -
 
 
 def test_a_job_that_is_known_is_not_started_again() -> None:
-    pipeline = Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "COMPLETED"}, statuses=["COMPLETED"])
+    pipeline = Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "COMPLETED", "staged": 0}, statuses=["COMPLETED"])
     ingest, _ = pipeline.run()
     assert ingest.status == "SUCCEEDED"
     assert pipeline.stubs.called("startDICOMImportJob") == []
@@ -206,7 +215,7 @@ def test_a_job_that_failed_is_recorded_with_its_message_and_is_not_tried_again_b
 
 
 def test_outputs_that_are_late_are_waited_for() -> None:
-    results = {"imported": 100, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1}
+    results = {"imported": 100, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1, "retry": 0}
     pipeline = Pipeline(functions={"CollectResults": failing(5, "Import.OutputsMissing", results)})
     ingest, _ = pipeline.run()
     assert ingest.status == "SUCCEEDED"
@@ -217,6 +226,46 @@ def test_outputs_that_never_come_fail_the_import_by_name() -> None:
     assert child.error == "Import.OutputsMissing"
     assert child.seconds < 600
     assert ingest.status == "FAILED"
+
+
+def collected(retry: int) -> Json:
+    return {"imported": 100 - retry, "failed": retry, "warned": 0, "foreign": 0, "image_sets": 1, "retry": retry}
+
+
+def test_objects_that_failed_by_the_services_fault_are_staged_and_imported_by_another_attempt_after_a_wait() -> None:
+    claims = iter([{"attempt": 1, "job_id": "", "status": "CLAIMED", "staged": 0}])
+    uris = {"input_s3_uri": "s3://images/in/", "output_s3_uri": "s3://images/out/"}
+    second = {"attempt": 2, "job_id": "", "status": "CLAIMED", "staged": 3}
+    results = iter([collected(3), collected(0)])
+    pipeline = Pipeline(
+        statuses=["COMPLETED", "COMPLETED"],
+        functions={
+            "ClaimImport": lambda _payload: {**next(claims, second), **uris},
+            "CollectResults": lambda _payload: next(results),
+        },
+    )
+    ingest, (child,) = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert [call["attempt"] for call in pipeline.stubs.called("StageCopies")] == [2]
+    assert len({call["ClientToken"] for call in pipeline.stubs.called("startDICOMImportJob")}) == 2
+    assert child.states().count("WaitToRetry") == 1
+    assert child.seconds >= 60
+
+
+def test_a_part_of_which_everything_is_superseded_starts_no_job() -> None:
+    pipeline = Pipeline(claim={"attempt": 1, "job_id": "", "status": "NOTHING", "staged": 0})
+    ingest, (child,) = pipeline.run()
+    assert (ingest.status, child.output) == ("SUCCEEDED", {"imported": 0})
+    assert pipeline.stubs.called("startDICOMImportJob") == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_force_reaches_the_claim(force: bool) -> None:
+    pipeline = Pipeline()
+    registered = pipeline.usual["RegisterAssociation"]({}) | {"force": force}
+    pipeline = Pipeline(functions={"RegisterAssociation": lambda _payload: registered})
+    pipeline.run()
+    assert [(call["force"], call["failed_only"]) for call in pipeline.stubs.called("ClaimImport")] == [(force, False)]
 
 
 LAMBDAS = ["RegisterAssociation", "IndexObjects", "ReconcileAssociation", "ClaimImport", "RecordJob", "CollectResults"]

@@ -21,7 +21,7 @@ from lambdas.catalog.attributes import ATTRIBUTES, column
 from lambdas.catalog.keys import object_hash, patient_key, uid_column
 from lambdas.catalog.ledger import LedgerCounts
 from lambdas.logic.header import LAST_GROUP
-from lambdas.logic.importing import client_token
+from lambdas.logic.claiming import client_token
 from lambdas.logic.order import described_order, object_order
 from lambdas.logic.reconciling import verdict
 from lambdas.logic.registering import plan_slices
@@ -110,6 +110,7 @@ BALANCED = LedgerCounts(
     imported=3,
     warned=1,
     failed=0,
+    superseded=0,
     quarantined_rows=0,
     foreign=0,
 )
@@ -119,6 +120,7 @@ BALANCED = LedgerCounts(
     ("changes", "name", "text"),
     [
         ({}, None, ""),
+        ({"imported": 2, "superseded": 1}, None, ""),
         ({"imported": 2, "failed": 1}, "Ingest.Incomplete", "of 3 objects 1 failed"),
         ({"indexed": 2, "not_indexed": 1}, "Ingest.Incomplete", "1 not indexed"),
         ({"quarantined": 1, "quarantined_rows": 1}, "Ingest.Incomplete", "of 4 objects 1 quarantined"),
@@ -139,7 +141,7 @@ def test_the_verdict_follows_the_sums(changes: dict[str, int], name: str | None,
 
 
 def test_the_token_is_the_one_that_the_state_machine_gives() -> None:
-    assert "$hash($states.input.association & '/' & $string($states.input.part) & '/'" in workflows.definition("import")
+    assert "$hash($states.context.Execution.Input.association & '/' &" in workflows.definition("import")
     assert client_token("a", 1, 2) == hashlib.sha256(b"a/1/2").hexdigest()
 
 

@@ -1,0 +1,214 @@
+"""Claim the attempt by which a part is imported: the one that is open, or the next, with what it is to import.
+
+An attempt that has not ended is adopted. After one that FAILED comes another with the same objects; after one that is
+COMPLETED comes another for the objects that failed by HealthImaging's own fault, at most SERVICE_FAULT_RETRIES times in a
+row, or for those that an operator asks for. Objects that a later association has sent again with other content are left
+out, or the import would undo the newer one; `force` imports them nevertheless.
+
+HealthImaging imports whole prefixes. An attempt for some objects of a part imports copies of them, below a prefix of its
+own: which ones is written here, and `staging` makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from contract.keys import imports_prefix, instances_prefix, retries_prefix
+from lambdas.adapters.aws import Storage
+from lambdas.catalog import Catalog, associations, imports, scopes
+from lambdas.catalog.associations import Origin
+from lambdas.catalog.connection import Cursor
+from lambdas.catalog.imports import COMPLETED, FAILED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
+from lambdas.catalog.keys import uid_column
+from lambdas.catalog.objects import Listed
+from lambdas.catalog.scopes import Reason, Scope, StagedCopy
+from lambdas.errors import CatalogUnavailableError, UnknownAssociationError
+from lambdas.logic.manifests import list_part
+
+SERVICE_FAULT_RETRIES = 3
+CUSTOMER, SERVER = "CUSTOMER", "SERVER"
+NOTHING = "NOTHING"
+"""The status of a claim when every object is left out: there is no attempt, and no job to start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of an association, as the import machine knows it. `failed_only`: import again what is not imported."""
+
+    association: str
+    edge: str
+    bucket: str
+    part: int
+    force: bool
+    failed_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The attempt to go on with. `staged` is the number of copies that it imports, 0 when it imports the part's prefix."""
+
+    attempt: int
+    job_id: str
+    status: str
+    staged: int
+    input_s3_uri: str
+    output_s3_uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The attempt that comes next; `positions` is None for the whole part."""
+
+    attempt: int
+    reason: Reason
+    positions: Sequence[int] | None = None
+
+
+def claim(catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str) -> Claim:
+    """The attempt of this part that goes on. Safe to call side by side.
+
+    Raises UnknownAssociationError, ContractError, and those of Catalog and Storage.
+    """
+
+    def look(cursor: Cursor) -> tuple[Claim | _Wanted, Origin]:
+        origin = associations.origin(cursor, part.association)
+        if origin is None:
+            raise UnknownAssociationError(f"{part.association} is not in the catalog: register it first")
+        latest = imports.latest_attempt(cursor, part.association, part.part)
+        wanted = _wanted(cursor, part, latest)
+        if wanted is None and latest is not None:
+            return _adopt(cursor, part, latest, execution_arn), origin
+        return wanted or _Wanted(attempt=1, reason=Reason.WHOLE), origin
+
+    found, origin = catalog.transaction(look)
+    if isinstance(found, Claim):
+        return found
+    listed = list_part(storage, part.bucket, part.edge, part.association, part.part, origin=origin)
+    return catalog.transaction(lambda cursor: _open(cursor, part, found, listed, origin=origin, execution_arn=execution_arn))
+
+
+def retryable(cursor: Cursor, association: str, part: int) -> list[int]:
+    """The objects of a part that are to be imported again by themselves, as positions in its manifest."""
+    in_a_row = 0
+    for reason in scopes.reasons(cursor, association, part):
+        if reason is not Reason.SERVICE_FAULT:
+            break
+        in_a_row += 1
+    return scopes.positions(cursor, association, part, FAILED, SERVER) if in_a_row < SERVICE_FAULT_RETRIES else []
+
+
+def client_token(association: str, part: int, attempt: int) -> str:
+    """The token that `import.asl.json` gives to StartDICOMImportJob, so that a repeat gets the same job."""
+    return hashlib.sha256(f"{association}/{part}/{attempt}".encode()).hexdigest()
+
+
+def _wanted(cursor: Cursor, part: Part, latest: Attempt | None) -> _Wanted | None:
+    """The attempt that comes after the latest; None when that goes on, or when there is nothing to do after it."""
+    if latest is None:
+        return _Wanted(attempt=1, reason=Reason.FORCED if part.force else Reason.WHOLE)
+    following = latest.attempt + 1
+    if latest.status == FAILED:
+        before = scopes.reasons(cursor, part.association, part.part)
+        copied = [one.position for one in scopes.copies(cursor, _key(part, latest.attempt))]
+        return _Wanted(attempt=following, reason=before[0] if before else Reason.WHOLE, positions=copied or None)
+    if latest.status != COMPLETED:
+        return None
+    if positions := retryable(cursor, part.association, part.part):
+        return _Wanted(attempt=following, reason=Reason.SERVICE_FAULT, positions=positions)
+    if part.failed_only and (positions := scopes.not_imported(cursor, part.association, part.part)):
+        return _Wanted(attempt=following, reason=Reason.FAILED_ONLY, positions=positions)
+    if part.force and (positions := scopes.positions(cursor, part.association, part.part, SUPERSEDED)):
+        return _Wanted(attempt=following, reason=Reason.FORCED, positions=positions)
+    return None
+
+
+def _adopt(cursor: Cursor, part: Part, attempt: Attempt, execution_arn: str) -> Claim:
+    key = _key(part, attempt.attempt)
+    imports.adopt(cursor, key, execution_arn)
+    return Claim(
+        attempt=attempt.attempt,
+        job_id=attempt.job_id,
+        status=attempt.status,
+        staged=len(scopes.copies(cursor, key)),
+        input_s3_uri=attempt.input_s3_uri,
+        output_s3_uri=attempt.output_s3_uri,
+    )
+
+
+def _open(
+    cursor: Cursor, part: Part, wanted: _Wanted, listed: Sequence[Listed], *, origin: Origin, execution_arn: str
+) -> Claim:
+    """Open the attempt that is wanted, without what is superseded; or adopt it, when somebody else has opened it."""
+    candidates = listed if wanted.positions is None else [listed[position] for position in wanted.positions]
+    superseded = _superseded(cursor, part, candidates, origin)
+    left_out = {} if part.force else superseded
+    kept = [one for one in candidates if one.position not in left_out]
+    scope = _scope(part, wanted, kept, whole=len(kept) == len(listed), left_out=len(superseded))
+    key = _key(part, wanted.attempt)
+    input_s3_uri = f"s3://{part.bucket}/{_input_prefix(part, wanted.attempt, scope)}"
+    output_s3_uri = f"s3://{part.bucket}/{imports_prefix(part.edge, part.association, part.part, wanted.attempt)}"
+    if kept and not imports.open_attempt(
+        cursor,
+        key,
+        client_token=client_token(part.association, part.part, wanted.attempt),
+        execution_arn=execution_arn,
+        input_s3_uri=input_s3_uri,
+        output_s3_uri=output_s3_uri,
+    ):
+        opened = imports.latest_attempt(cursor, part.association, part.part)
+        if opened is None or opened.status == FAILED:
+            raise CatalogUnavailableError(f"{part.association}, part {part.part}: another execution is opening an attempt")
+        return _adopt(cursor, part, opened, execution_arn)
+    scopes.write(cursor, key, scope)
+    results = [(one, _left_out_for(left_out[one.position])) for one in candidates if one.position in left_out]
+    imports.record_objects(cursor, key, None, results)
+    return Claim(
+        attempt=wanted.attempt,
+        job_id="",
+        status="CLAIMED" if kept else NOTHING,
+        staged=len(scope.copies),
+        input_s3_uri=input_s3_uri,
+        output_s3_uri=output_s3_uri,
+    )
+
+
+def _superseded(cursor: Cursor, part: Part, candidates: Sequence[Listed], origin: Origin) -> dict[int, str]:
+    """The later association, by position of the objects that one has sent again with other content."""
+    contents = {one.position: (uid_column(one.entry.sop_instance_uid) or "", one.entry.digest) for one in candidates}
+    later = scopes.sent_again(cursor, part.association, part.part, origin, set(contents.values()))
+    return {position: later[content] for position, content in contents.items() if content in later}
+
+
+def _scope(part: Part, wanted: _Wanted, kept: Sequence[Listed], *, whole: bool, left_out: int) -> Scope:
+    reason = wanted.reason
+    if reason in (Reason.WHOLE, Reason.FORCED, Reason.SUPERSEDED) and wanted.positions is None:
+        reason = Reason.WHOLE if not left_out else Reason.FORCED if part.force else Reason.SUPERSEDED
+    scope = Scope(reason=reason, objects=len(kept), left_out=left_out)
+    if whole:
+        return scope
+    own, staged = instances_prefix(part.edge, part.association, part.part), _retries_prefix(part, wanted.attempt)
+    copies = [
+        StagedCopy(position=one.position, s3_key=one.entry.key, copy_key=staged + one.entry.key.removeprefix(own))
+        for one in kept
+    ]
+    return replace(scope, copies=copies)
+
+
+def _input_prefix(part: Part, attempt: int, scope: Scope) -> str:
+    if scope.copies:
+        return _retries_prefix(part, attempt)
+    return instances_prefix(part.edge, part.association, part.part)
+
+
+def _retries_prefix(part: Part, attempt: int) -> str:
+    return retries_prefix(part.edge, part.association, part.part, attempt)
+
+
+def _left_out_for(later: str) -> ObjectResult:
+    return ObjectResult(status=SUPERSEDED, error="Superseded", error_message=f"{later} sent it again with other content")
+
+
+def _key(part: Part, attempt: int) -> AttemptKey:
+    return AttemptKey(association=part.association, part=part.part, attempt=attempt)

@@ -1,0 +1,257 @@
+"""What is imported again, and what is not: service faults, what an operator asks for, and what a later association sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pydicom
+import pytest
+from pydicom.filebase import DicomBytesIO
+
+from lambdas import errors
+from lambdas.catalog.queries import Queries
+from lambdas.handlers import record_failure
+from tests.support.catalog import rows
+from tests.support.dicom import ct_series
+from tests.support.lambdas import CONTEXT, Outputs, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lambdas.catalog import Catalog
+    from local.aws import Aws
+    from tests.support.associations import Placer
+
+pytestmark = pytest.mark.usefixtures("lambdas")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[bytes]:
+    """Three instances of one series."""
+    return [path.read_bytes() for path in ct_series(tmp_path, 3)]
+
+
+@pytest.fixture
+def run(aws: Aws, placer: Placer, files: list[bytes]) -> Run:
+    run = Run(aws=aws, placed=placer.place(files))
+    run.index(run.register()["slices"])
+    return run
+
+
+def changed(file: bytes) -> bytes:
+    """The same instance with other content."""
+    dataset = pydicom.dcmread(DicomBytesIO(file))
+    dataset.SeriesDescription = "sent again"
+    written = DicomBytesIO()
+    dataset.save_as(written)
+    return written.getvalue()
+
+
+def faulted(run: Run, *numbers: int, exception: str = "InternalServerException") -> Outputs:
+    """Outputs of a job over the whole part by which these objects failed."""
+    outputs = run.imported("set-1")
+    for key in [run.placed.entries[number].key for number in numbers]:
+        outputs.success = [line for line in outputs.success if line["inputFile"] != key]
+        outputs.fail(key, exception, "of the service's own")
+    return outputs
+
+
+def keys_below(run: Run, uri: str) -> list[str]:
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    listed = run.aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
+    return [item["Key"] for item in listed.get("Contents", [])]
+
+
+def of_copies(keys: list[str], image_set: str, version: int = 2) -> Outputs:
+    outputs = Outputs()
+    for key in keys:
+        outputs.succeed(key, image_set, version)
+    return outputs
+
+
+def scopes(catalog: Catalog) -> list[tuple[Any, ...]]:
+    found = [(row["attempt"], row["reason"], row["objects"], row["left_out"]) for row in rows(catalog, "import_scope")]
+    return sorted(found)
+
+
+def test_objects_that_failed_by_the_services_fault_are_imported_again_and_booked_on_the_original(
+    run: Run, catalog: Catalog
+) -> None:
+    run.claim()
+    assert run.collect(faulted(run, 1))["retry"] == 1
+    again = run.claim()
+    assert (again["attempt"], again["job_id"], again["staged"]) == (2, "", 1)
+    assert again["input_s3_uri"].endswith(f"/retries/edge-1/{run.placed.association}/1/2/")
+    assert run.stage(attempt=2) == run.stage(attempt=2) == {"staged": 1}
+    [copy] = keys_below(run, again["input_s3_uri"])
+    assert copy.rpartition("/")[2] == run.placed.entries[1].key.rpartition("/")[2]
+    assert run.collect(of_copies([copy], "set-1"), attempt=2, job_id="job2")["retry"] == 0
+    assert run.reconcile()["imported"] == 3
+    by_key = {one.s3_key: one for one in Queries(catalog).stored_objects(run.placed.association)}
+    assert by_key.keys() == {entry.key for entry in run.placed.entries}
+    one = by_key[run.placed.entries[1].key]
+    assert (one.import_status, one.import_job_id, one.image_set_version, one.import_error) == ("IMPORTED", "job2", 2, None)
+    assert scopes(catalog) == [(1, "WHOLE", 3, 0), (2, "SERVICE_FAULT", 1, 0)]
+    assert run.claim()["attempt"] == 2
+
+
+def test_a_staged_object_has_the_same_bytes(run: Run) -> None:
+    run.claim()
+    run.collect(faulted(run, 0, 2))
+    again = run.claim()
+    run.stage(attempt=2)
+    for copy in keys_below(run, again["input_s3_uri"]):
+        original = copy.replace(
+            f"retries/edge-1/{run.placed.association}/1/2/", f"instances/edge-1/{run.placed.association}/1/"
+        )
+        bodies = [run.aws.s3.get_object(Bucket=run.placed.bucket, Key=key)["Body"].read() for key in (copy, original)]
+        assert bodies[0] == bodies[1]
+
+
+def test_a_service_that_goes_on_failing_is_asked_three_times_more(run: Run, catalog: Catalog) -> None:
+    run.claim()
+    retries = [run.collect(faulted(run, 0))["retry"]]
+    for attempt in (2, 3, 4):
+        claimed = run.claim()
+        assert (claimed["attempt"], claimed["staged"]) == (attempt, 1)
+        run.stage(attempt=attempt)
+        outputs = Outputs()
+        outputs.fail(keys_below(run, claimed["input_s3_uri"])[0], "InternalServerException", "again")
+        retries.append(run.collect(outputs, attempt=attempt, job_id=f"job{attempt}")["retry"])
+    assert retries == [1, 1, 1, 0]
+    assert run.claim()["attempt"] == 4
+    with pytest.raises(errors.IncompleteError, match="of 3 objects 1 failed"):
+        run.reconcile()
+    [failed] = Queries(catalog).stored_objects(run.placed.association, only_failed=True)
+    assert (failed.import_fault, failed.import_error_message) == ("SERVER", "again")
+
+
+def test_an_object_that_failed_by_its_own_fault_is_imported_again_only_when_an_operator_says_so(
+    run: Run, catalog: Catalog
+) -> None:
+    run.claim()
+    assert run.collect(faulted(run, 1, exception="ValidationException"))["retry"] == 0
+    assert run.claim()["attempt"] == 1
+    again = run.claim(failed_only=True)
+    assert (again["attempt"], again["staged"]) == (2, 1)
+    assert run.claim(failed_only=True)["attempt"] == 2
+    run.stage(attempt=2)
+    run.collect(of_copies(keys_below(run, again["input_s3_uri"]), "set-1"), attempt=2, job_id="job2")
+    assert run.reconcile()["verdict"] == "COMPLETE"
+    assert run.claim(failed_only=True)["attempt"] == 2
+    assert scopes(catalog)[1] == (2, "FAILED_ONLY", 1, 0)
+
+
+def test_an_object_that_healthimaging_has_not_seen_counts_as_not_imported(run: Run) -> None:
+    run.claim()
+    outputs = run.imported("set-1")
+    outputs.success.pop()
+    run.collect(outputs)
+    assert run.claim(failed_only=True)["staged"] == 1
+
+
+def test_a_job_of_copies_that_failed_is_followed_by_one_of_the_same_copies(run: Run, catalog: Catalog) -> None:
+    run.claim()
+    run.collect(faulted(run, 1))
+    run.claim()
+    failed = {"association": run.placed.association, "part": 1, "attempt": 2, "job_id": "job2", "job_failed": True}
+    record_failure.handler(failed | {"error": "Import.JobFailed", "cause": ""}, CONTEXT)
+    again = run.claim()
+    assert (again["attempt"], again["staged"]) == (3, 1)
+    assert run.stage(attempt=3) == {"staged": 1}
+    assert [reason for _, reason, *_ in scopes(catalog)] == ["WHOLE", "SERVICE_FAULT", "SERVICE_FAULT"]
+
+
+def test_a_part_of_which_every_object_failed_is_imported_again_without_copies(run: Run) -> None:
+    run.claim()
+    run.collect(faulted(run, 0, 1, 2))
+    again = run.claim()
+    assert (again["attempt"], again["staged"]) == (2, 0)
+    assert again["input_s3_uri"].endswith(f"/instances/edge-1/{run.placed.association}/1/")
+
+
+# Superseded
+
+
+def test_a_replay_of_an_old_association_leaves_out_what_a_later_one_sent_again(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog
+) -> None:
+    later = Run(aws=aws, placed=placer.place([changed(files[1])]))
+    later.all(later.imported("set-1"))
+    claimed = run.claim()
+    assert claimed["staged"] == 2
+    run.stage()
+    copies = keys_below(run, claimed["input_s3_uri"])
+    assert len(copies) == 2
+    run.collect(of_copies(copies, "set-1"))
+    counts = run.reconcile()
+    assert (counts["verdict"], counts["imported"], counts["superseded"]) == ("COMPLETE", 2, 1)
+    by_key = {one.s3_key: one for one in Queries(catalog).stored_objects(run.placed.association)}
+    one = by_key[run.placed.entries[1].key]
+    assert (one.import_status, one.import_error) == ("SUPERSEDED", "Superseded")
+    assert one.import_error_message == f"{later.placed.association} sent it again with other content"
+    assert (1, "SUPERSEDED", 2, 1) in scopes(catalog)
+
+
+def test_force_imports_it_nevertheless_and_that_is_recorded(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog
+) -> None:
+    later = Run(aws=aws, placed=placer.place([changed(files[1])]))
+    later.all()
+    assert run.claim(force=True)["staged"] == 0
+    run.collect(run.imported("set-1"))
+    assert run.reconcile()["superseded"] == 0
+    assert (1, "FORCED", 3, 1) in scopes(catalog)
+
+
+def test_force_after_the_rest_was_imported_imports_what_was_left_out(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog
+) -> None:
+    Run(aws=aws, placed=placer.place([changed(files[1])])).all()
+    run.stage(attempt=run.claim()["attempt"])
+    run.collect(of_copies(keys_below(run, run.claim()["input_s3_uri"]), "set-1"))
+    claimed = run.claim(force=True)
+    assert (claimed["attempt"], claimed["staged"]) == (2, 1)
+    run.stage(attempt=2)
+    run.collect(of_copies(keys_below(run, claimed["input_s3_uri"]), "set-1", 3), attempt=2, job_id="job2")
+    assert run.reconcile()["superseded"] == 0
+    assert run.claim(force=True)["attempt"] == 2
+
+
+def test_an_association_of_which_everything_was_sent_again_starts_no_job_and_is_complete(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog
+) -> None:
+    Run(aws=aws, placed=placer.place([changed(file) for file in files])).all()
+    for _ in range(2):
+        assert run.claim()["status"] == "NOTHING"
+    assert run.reconcile()["superseded"] == 3
+    assert [row["association"] for row in rows(catalog, "import_job")] != [run.placed.association]
+    assert run.claim(force=True)["status"] == "CLAIMED"
+
+
+@pytest.mark.parametrize("again", ["the same content", "then the old content", "refused by HealthImaging", "earlier"])
+def test_what_undoes_nothing_is_not_left_out(aws: Aws, placer: Placer, run: Run, files: list[bytes], again: str) -> None:
+    other = changed(files[1])
+    sent = {"the same content": [files[1]], "then the old content": [other, files[1]]}.get(again, [other])
+    for file in sent:
+        later = Run(aws=aws, placed=placer.place([file], sent_at_ms=1_780_000_000_000 if again == "earlier" else None))
+        if again == "refused by HealthImaging":
+            with pytest.raises(errors.IncompleteError):
+                later.all(faulted(later, 0, exception="ValidationException"))
+        elif again == "earlier":
+            later.index(later.register()["slices"])
+        else:
+            later.all()
+    assert run.claim()["staged"] == 0
+
+
+def test_a_later_part_of_the_same_association_supersedes_once_it_is_imported(
+    aws: Aws, placer: Placer, files: list[bytes]
+) -> None:
+    run = Run(aws=aws, placed=placer.place(files, [changed(files[1])], supersedes=True))
+    run.index(run.register()["slices"])
+    assert run.claim()["staged"] == 0
+    run.collect(faulted(run, 1, exception="ValidationException"))
+    run.claim(2)
+    run.collect(run.imported("set-1", part=2), part=2, job_id="job2")
+    assert run.claim(failed_only=True)["status"] == "NOTHING"
