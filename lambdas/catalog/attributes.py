@@ -16,8 +16,12 @@ class Kind(enum.Enum):
     """A JSON list of texts."""
     DATE = "date"
     """DATE, NULL when it is no date."""
+    CODES = "codes"
+    """A code sequence (PS3.3 8.8), as a JSON list of [code value, coding scheme, meaning]."""
     INTEGER = "integer"
     """INT, NULL when it is no such number."""
+    DECIMAL = "decimal"
+    """DOUBLE, NULL when it is no such number."""
 
 
 class Level(enum.StrEnum):
@@ -44,6 +48,9 @@ ATTRIBUTES: Mapping[Level, Mapping[str, Kind]] = {
         "PatientName": Kind.TEXT,
         "PatientBirthDate": Kind.DATE,
         "PatientSex": Kind.TEXT,
+        "PatientBirthTime": Kind.TEXT,
+        "EthnicGroup": Kind.TEXT,
+        "PatientComments": Kind.TEXT,
     },
     Level.STUDY: {
         "StudyDate": Kind.DATE,
@@ -53,6 +60,11 @@ ATTRIBUTES: Mapping[Level, Mapping[str, Kind]] = {
         "StudyDescription": Kind.TEXT,
         "ReferringPhysicianName": Kind.TEXT,
         "PatientAge": Kind.TEXT,
+        "PatientSize": Kind.DECIMAL,
+        "PatientWeight": Kind.DECIMAL,
+        "ConsultingPhysicianName": Kind.MULTIPLE,
+        "NameOfPhysiciansReadingStudy": Kind.MULTIPLE,
+        "ProcedureCodeSequence": Kind.CODES,
     },
     Level.SERIES: {
         "Modality": Kind.TEXT,
@@ -60,26 +72,51 @@ ATTRIBUTES: Mapping[Level, Mapping[str, Kind]] = {
         "SeriesDate": Kind.DATE,
         "SeriesTime": Kind.TEXT,
         "SeriesDescription": Kind.TEXT,
+        "SeriesDescriptionCodeSequence": Kind.CODES,
         "ProtocolName": Kind.TEXT,
         "BodyPartExamined": Kind.TEXT,
         "Laterality": Kind.TEXT,
+        "PatientPosition": Kind.TEXT,
+        "AnatomicalOrientationType": Kind.TEXT,
+        "FrameOfReferenceUID": Kind.TEXT,
         "Manufacturer": Kind.TEXT,
         "ManufacturerModelName": Kind.TEXT,
         "StationName": Kind.TEXT,
         "InstitutionName": Kind.TEXT,
+        "InstitutionalDepartmentName": Kind.TEXT,
+        "PerformingPhysicianName": Kind.MULTIPLE,
+        "OperatorsName": Kind.MULTIPLE,
     },
     Level.INSTANCE: {
+        "SpecificCharacterSet": Kind.MULTIPLE,
         "InstanceNumber": Kind.INTEGER,
+        "InstanceCreationDate": Kind.DATE,
+        "InstanceCreationTime": Kind.TEXT,
+        "AcquisitionNumber": Kind.INTEGER,
         "AcquisitionDate": Kind.DATE,
         "AcquisitionTime": Kind.TEXT,
         "ContentDate": Kind.DATE,
         "ContentTime": Kind.TEXT,
         "ImageType": Kind.MULTIPLE,
+        "ImagePositionPatient": Kind.MULTIPLE,
+        "ImageOrientationPatient": Kind.MULTIPLE,
+        "PatientOrientation": Kind.MULTIPLE,
+        "AnatomicRegionSequence": Kind.CODES,
+        "ImageComments": Kind.TEXT,
+        "BurnedInAnnotation": Kind.TEXT,
+        "SliceThickness": Kind.DECIMAL,
+        "PixelSpacing": Kind.MULTIPLE,
         "Rows": Kind.INTEGER,
         "Columns": Kind.INTEGER,
         "NumberOfFrames": Kind.INTEGER,
-        "BitsAllocated": Kind.INTEGER,
+        "SamplesPerPixel": Kind.INTEGER,
         "PhotometricInterpretation": Kind.TEXT,
+        "BitsAllocated": Kind.INTEGER,
+        "BitsStored": Kind.INTEGER,
+        "HighBit": Kind.INTEGER,
+        "PixelRepresentation": Kind.INTEGER,
+        "RescaleIntercept": Kind.DECIMAL,
+        "RescaleSlope": Kind.DECIMAL,
     },
 }
 

@@ -22,7 +22,7 @@ from lambdas.catalog.attributes import KEYS, Level, columns
 from lambdas.catalog.connection import Cursor
 from lambdas.catalog.keys import object_hash, uid_column, uids_as_received
 
-ColumnValue = str | int | date | None
+ColumnValue = str | int | float | date | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +43,20 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelValues:
-    """The attributes of one level: `values` by column, `raw_values` as JSON or None, and what decides between objects."""
+    """The attributes of one level: `values` by column; the other columns of that name; and what decides between objects."""
 
     values: Mapping[str, ColumnValue]
-    raw_values: str | None
     described_order: str
+    raw_values: str | None = None
+    value_notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """What an object's header says. UIDs are columns' values (lambdas.catalog.keys); parents may be absent."""
+    """What an object's header says. UIDs are columns' values (lambdas.catalog.keys); parents may be absent.
+
+    `effective_issuer` is the issuer that its PatientID counts within.
+    """
 
     sop_instance_uid: str
     sop_class_uid: str | None
@@ -60,6 +64,7 @@ class Described:
     study_instance_uid: str | None
     patient_key: str | None
     has_patient_id: bool
+    effective_issuer: str | None = None
     levels: Mapping[Level, LevelValues]
 
 
@@ -94,7 +99,7 @@ _PARENTS: Mapping[Level, tuple[str, ...]] = {
     Level.INSTANCE: ("study_instance_uid", "series_instance_uid"),
 }
 _EXTRA: Mapping[Level, tuple[str, ...]] = {
-    Level.PATIENT: (),
+    Level.PATIENT: ("effective_issuer",),
     Level.STUDY: (),
     Level.SERIES: (),
     Level.INSTANCE: ("object_hash", "sop_class_uid"),
@@ -103,7 +108,7 @@ _EXTRA: Mapping[Level, tuple[str, ...]] = {
 
 def _upsert(level: Level) -> str:
     """The upsert of a level's table. Its assignments run from left to right: the orders are compared before they change."""
-    parents, described = _PARENTS[level], (*_EXTRA[level], *columns(level), "raw_values")
+    parents, described = _PARENTS[level], (*_EXTRA[level], *columns(level), "raw_values", "value_notes")
     ordered = (*parents, *(["parent_order"] if parents else []), "described_order", "described_by")
     names = ", ".join(f"`{name}`" for name in (KEYS[level], *ordered, *described))
     places = ", ".join(["%s"] * (1 + len(ordered) + len(described)))
@@ -200,7 +205,7 @@ def _claim(level: Level, listed: Listed, said: Described) -> _Claim | None:
     parent_order = listed.object_order
     match level:
         case Level.PATIENT:
-            uid, parent = said.patient_key, ()
+            uid, parent, extra = said.patient_key, (), (said.effective_issuer,)
         case Level.STUDY:
             uid, parent = said.study_instance_uid, (said.patient_key,)
             parent_order = parent_order if said.has_patient_id else _STAND_IN + parent_order
@@ -226,7 +231,16 @@ def _row(level: Level, claims: Sequence[_Claim]) -> tuple[object, ...]:
     parents = (*first.parent, first.parent_order) if _PARENTS[level] else ()
     said = latest.level_values
     attributes = (said.values.get(name) for name in columns(level))
-    return (first.uid, *parents, said.described_order, latest.association, *latest.extra, *attributes, said.raw_values)
+    return (
+        first.uid,
+        *parents,
+        said.described_order,
+        latest.association,
+        *latest.extra,
+        *attributes,
+        said.raw_values,
+        said.value_notes,
+    )
 
 
 def _settle_parents(cursor: Cursor, level: Level, claims: Sequence[_Claim]) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 CATALOG_SECRET_ARN          a secret in Secrets Manager: {host, port, username, password, dbname}
 CATALOG_TLS                 `verify` (default): TLS with a certificate that is checked; `off`: a database on this machine
 CATALOG_CA_FILE             the certificate authorities to trust for it, beside the system's; optional
+DEFAULT_ISSUERS             issuers of PatientIDs that come without one, as JSON (lambdas.logic.issuers); optional
 INGEST_STATE_MACHINE_ARN    the machine that start_execution starts
 AWS_ENDPOINT_URL...         boto3's own
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 
 from lambdas.catalog import Catalog, CatalogSettings
+from lambdas.logic.issuers import DefaultIssuers, parse_issuers
 
 if TYPE_CHECKING:
     from lambdas.adapters.aws import Executions, Queues, Storage
@@ -37,6 +39,12 @@ def catalog_settings() -> CatalogSettings:
 @cache
 def catalog() -> Catalog:
     return Catalog(catalog_settings)
+
+
+@cache
+def default_issuers() -> DefaultIssuers:
+    """Raises ContractError."""
+    return parse_issuers(os.environ.get("DEFAULT_ISSUERS") or "{}")
 
 
 @cache

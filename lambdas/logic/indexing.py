@@ -15,6 +15,7 @@ from lambdas.catalog.objects import Described, IndexedObject, Listed, write_inde
 from lambdas.errors import StorageNotFoundError, UnknownAssociationError
 from lambdas.logic.describing import describe
 from lambdas.logic.header import UnreadableError, read_header
+from lambdas.logic.issuers import DefaultIssuers, default_issuer
 from lambdas.logic.manifests import read_part
 from lambdas.logic.order import object_order
 
@@ -38,7 +39,7 @@ class SliceResult:
     fetched_bytes: int
 
 
-def index_slice(catalog: Catalog, storage: Storage, wanted: Slice) -> SliceResult:
+def index_slice(catalog: Catalog, storage: Storage, wanted: Slice, issuers: DefaultIssuers) -> SliceResult:
     """Write the rows of every object of the slice; one that cannot be read gets a row with the reason.
 
     Raises UnknownAssociationError, ContractError, and those of Catalog and Storage.
@@ -47,7 +48,7 @@ def index_slice(catalog: Catalog, storage: Storage, wanted: Slice) -> SliceResul
     if origin is None:
         raise UnknownAssociationError(f"{wanted.association} is not in the catalog: register it first")
     listed = list_slice(storage, wanted, origin)
-    objects = _look_at(storage, listed, origin)
+    objects = look_at(storage, listed, origin, default_issuer(issuers, wanted.edge, origin.calling_ae))
     catalog.transaction(lambda cursor: write_indexed(cursor, objects))
     indexed = sum(isinstance(one.outcome, Described) for one in objects)
     return SliceResult(
@@ -83,7 +84,7 @@ def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
     ]
 
 
-def _look_at(storage: Storage, listed: Sequence[Listed], origin: Origin) -> list[IndexedObject]:
+def look_at(storage: Storage, listed: Sequence[Listed], origin: Origin, issuer: str) -> list[IndexedObject]:
     """The outcome for each object: many at once, to wait for S3 once only.
 
     Each is described as soon as it is read, so that no more headers are in memory than are read at once; one at a time,
@@ -91,7 +92,7 @@ def _look_at(storage: Storage, listed: Sequence[Listed], origin: Origin) -> list
     """
     describing = Lock()
 
-    def look_at(one: Listed) -> IndexedObject:
+    def outcome_of(one: Listed) -> IndexedObject:
         def read_range(first: int, count: int) -> bytes:
             return storage.read_range(one.bucket, one.entry.key, first, count)
 
@@ -101,7 +102,7 @@ def _look_at(storage: Storage, listed: Sequence[Listed], origin: Origin) -> list
             header = read_header(read_range, one.entry.size_bytes)
             header_bytes = header.fetched_bytes
             with describing:
-                outcome = describe(header, one, origin)
+                outcome = describe(header, one, origin, issuer)
         except UnreadableError as error:
             outcome = str(error)
         except StorageNotFoundError:
@@ -109,4 +110,4 @@ def _look_at(storage: Storage, listed: Sequence[Listed], origin: Origin) -> list
         return IndexedObject(listed=one, header_bytes=header_bytes, outcome=outcome)
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        return list(pool.map(look_at, listed))
+        return list(pool.map(outcome_of, listed))

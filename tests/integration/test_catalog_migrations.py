@@ -87,10 +87,21 @@ def test_a_catalog_that_cannot_be_reached_is_told_by_name(migrated_settings: Cat
 @pytest.mark.parametrize("level", Level)
 def test_every_attribute_has_its_column_of_its_kind(catalog: Catalog, level: Level) -> None:
     found = {row["Field"]: row["Type"] for row in catalog.transaction(lambda cursor: cursor.rows(f"SHOW COLUMNS FROM {level}"))}
-    types = {Kind.TEXT: "mediumtext", Kind.MULTIPLE: "mediumtext", Kind.DATE: "date", Kind.INTEGER: "int"}
+    types = dict.fromkeys((Kind.TEXT, Kind.MULTIPLE, Kind.CODES), "mediumtext")
+    types |= {Kind.DATE: "date", Kind.INTEGER: "int", Kind.DECIMAL: "double"}
     for keyword, kind in ATTRIBUTES[level].items():
         assert found[column(keyword)].startswith(types[kind]), keyword
-    ours = {"raw_values", "described_order", "described_by", "replaced_values", "parent_order", "object_hash", "patient_key"}
+    ours = {
+        "raw_values",
+        "value_notes",
+        "effective_issuer",
+        "described_order",
+        "described_by",
+        "replaced_values",
+        "parent_order",
+        "object_hash",
+        "patient_key",
+    }
     assert set(found) - set(columns(level)) <= ours | {name for name in found if name.endswith("_uid")}
 
 

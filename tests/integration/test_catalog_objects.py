@@ -50,7 +50,7 @@ def test_every_file_that_pydicom_bundles_is_indexed_or_has_its_reason(aws: Aws, 
     contents = {path.read_bytes(): path for path in paths}  # some are bundled twice
     placed = placer.place(list(contents))
     _register(catalog, placed)
-    result = index_slice(catalog, Storage(aws.s3), _slice(placed, 0, len(contents)))
+    result = index_slice(catalog, Storage(aws.s3), _slice(placed, 0, len(contents)), {})
     assert result.indexed + result.not_indexed == len(contents) > 150
     assert result.fetched_bytes < 70 * 1024 * len(contents)
     ledger = {row["s3_key"]: row for row in rows(catalog, "stored_object")}
@@ -134,14 +134,14 @@ def test_indexers_side_by_side_on_one_study_lose_nothing(
         mine = list(slices)
         random.Random(order).shuffle(mine)
         try:
-            return sum(index_slice(own, storage, one).indexed for one in mine[:8])
+            return sum(index_slice(own, storage, one, {}).indexed for one in mine[:8])
         finally:
             own.close()
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(index, range(8))) == [24] * 8
     for one in slices:
-        index_slice(catalog, storage, one)
+        index_slice(catalog, storage, one, {})
     parallel = everything(catalog, INDEX_TABLES)
     assert {table: len(found) for table, found in parallel.items()} == {
         "stored_object": 48,
@@ -154,7 +154,7 @@ def test_indexers_side_by_side_on_one_study_lose_nothing(
     }
     empty(catalog, INDEX_TABLES)
     for one in slices:
-        index_slice(catalog, storage, one)
+        index_slice(catalog, storage, one, {})
     assert everything(catalog, INDEX_TABLES) == parallel
 
 

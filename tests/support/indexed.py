@@ -51,6 +51,6 @@ def made_object(
             study_instance_uid=study,
             patient_key=patient * 64,
             has_patient_id=has_id,
-            levels={level: LevelValues(values=said, raw_values=None, described_order=order) for level, said in values.items()},
+            levels={level: LevelValues(values=said, described_order=order) for level, said in values.items()},
         ),
     )

@@ -13,11 +13,13 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+from contract.strict import ContractError
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.attributes import Level
-from lambdas.catalog.objects import Described, Listed
-from lambdas.logic.describing import describe
+from lambdas.catalog.objects import Described, LevelValues, Listed
+from lambdas.logic.describing import VALUES_MAX_CHARACTERS, describe
 from lambdas.logic.header import UnreadableError, read_header
+from lambdas.logic.issuers import default_issuer, parse_issuers
 from tests.support.associations import entry_of
 from tests.support.dicom import BUNDLED
 from tests.support.elements import element, part10
@@ -31,9 +33,22 @@ def listed(file: bytes) -> Listed:
     return Listed(association=ASSOCIATION, bucket="bucket", part=1, position=0, entry=entry, object_order="order")
 
 
-def described(file: bytes, as_listed: Listed | None = None) -> Described:
+def described(file: bytes, as_listed: Listed | None = None, default_issuer: str = "") -> Described:
     header = read_header(lambda first, count: file[first : first + count], len(file))
-    return describe(header, as_listed or listed(file), ORIGIN)
+    return describe(header, as_listed or listed(file), ORIGIN, default_issuer)
+
+
+def with_elements(*elements: bytes) -> bytes:
+    """A Part 10 file of a SOP Instance UID and the elements, which are given in the order of their tags."""
+    sop_instance_uid = element(0x00080018, b"UI", b"1.2.3\0")
+    before = [one for one in elements if one[:4] < sop_instance_uid[:4]]
+    return part10(b"".join([*before, sop_instance_uid, *elements[len(before) :]]))
+
+
+def named(name: bytes, *character_sets: bytes) -> LevelValues:
+    """What is said of a patient whose name is written so, by an object with these character sets."""
+    declared = [element(0x00080005, b"CS", b"\\".join(character_sets))] if character_sets else []
+    return described(with_elements(*declared, element(0x00100010, b"PN", name))).levels[Level.PATIENT]
 
 
 def object_with(**values: Any) -> bytes:
@@ -162,3 +177,175 @@ def test_bundled_objects_say_what_pydicom_reads() -> None:
         assert said.levels[Level.PATIENT].values.get("patient_name") == (str(read.PatientName) or None)
         assert said.levels[Level.INSTANCE].values.get("rows") == read.get("Rows")
         assert said.levels[Level.SERIES].values["modality"] == read.Modality
+
+
+@pytest.mark.parametrize(
+    ("character_sets", "written", "name"),
+    [
+        ([b"ISO_IR 192"], "Wang^XiaoDong=王^小东".encode(), "Wang^XiaoDong=王^小东"),
+        ([b"GB18030"], "Wang^XiaoDong=王^小东".encode("gb18030"), "Wang^XiaoDong=王^小东"),
+        ([b"ISO_IR 144"], "Жуков".encode("iso8859_5"), "Жуков"),
+        ([b"", b"ISO 2022 IR 87"], b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "Yamada^Tarou=山田^太郎"),
+        ([b"ISO_IR 6"], b"Doe^Jane", "Doe^Jane"),
+        ([], b"Doe^Jane^^Dr^MD=", "Doe^Jane^^Dr^MD="),
+    ],
+)
+def test_text_in_a_character_set_that_the_object_names_has_no_note(
+    character_sets: list[bytes], written: bytes, name: str
+) -> None:
+    said = named(written, *character_sets)
+    assert (said.values["patient_name"], said.raw_values, said.value_notes) == (name.rstrip("="), None, None)
+
+
+@pytest.mark.parametrize(
+    ("character_sets", "written", "name", "raw", "note"),
+    [
+        ([b"ISO_IR 192"], b"M\xfcller", "M\ufffdller", "M\xfcller", "not in the object's character set"),
+        ([b"", b"ISO 2022 IR 87"], b"\x1b$BM\x1b(B", "\x1b$BM", "\x1b$BM\x1b(B", "not in the object's character set"),
+        ([b"ISO_IR 6"], b"M\xfcller", "Müller", None, "names no character set"),
+        ([], b"M\xfcller", "Müller", None, "names no character set"),
+        ([], "Müller".encode(), "MÃ¼ller", None, "names no character set"),
+        ([b"ISO_IR 999"], b"M\xfcller", "Müller", None, "none that DICOM defines"),
+        ([b"ISO-IR 100"], b"M\xfcller", "Müller", None, "none that DICOM defines"),
+    ],
+)
+def test_text_that_may_be_read_wrongly_is_kept_with_a_note(
+    character_sets: list[bytes], written: bytes, name: str, raw: str | None, note: str | None
+) -> None:
+    said = named(written, *character_sets)
+    assert said.values["patient_name"] == name
+    assert json.loads(said.raw_values or "{}").get("PatientName") == raw
+    assert note in json.loads(said.value_notes or "{}")["PatientName"]
+
+
+def test_a_name_keeps_its_three_groups_and_its_components() -> None:
+    said = named("Yamada^Tarou=山田^太郎=やまだ^たろう".encode(), b"ISO_IR 192")
+    assert said.values["patient_name"] == "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    assert named("==やまだ^たろう".encode(), b"ISO_IR 192").values["patient_name"] == "==やまだ^たろう"
+
+
+def test_several_names_are_a_list_and_several_values_of_a_single_one_stay_joined() -> None:
+    file = with_elements(
+        element(0x00081070, b"PN", b"Doe^Jane\\Roe^Richard "),
+        element(0x00100020, b"LO", b"1234\\5678 "),
+    )
+    said = described(file)
+    assert said.levels[Level.SERIES].values["operators_name"] == '["Doe^Jane", "Roe^Richard"]'
+    assert said.levels[Level.PATIENT].values["patient_id"] == "1234\\5678"
+
+
+@pytest.mark.parametrize("padding", [b"", b" ", b"\0", b"\0\0\0", b" \0"])
+def test_padding_of_any_kind_is_no_part_of_a_value(padding: bytes) -> None:
+    said = described(with_elements(element(0x00100020, b"LO", b"1234" + padding)))
+    assert said.levels[Level.PATIENT].values["patient_id"] == "1234"
+    assert said.patient_key == described(with_elements(element(0x00100020, b"LO", b" 1234"))).patient_key
+
+
+def test_spaces_before_free_text_are_part_of_it() -> None:
+    said = described(with_elements(element(0x00104000, b"LT", b"  * allergic\r\n    to latex  ")))
+    assert said.levels[Level.PATIENT].values["patient_comments"] == "  * allergic\r\n    to latex"
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [(b"1.5 ", 1.5), (b"-.5E1 ", -5.0), (b"+0 ", 0.0), (b"1,5 ", None), (b"1e999 ", None), (b"NaN ", None), (b"1\\2 ", None)],
+)
+def test_a_decimal_is_a_number_or_kept_as_it_is_written(written: bytes, number: float | None) -> None:
+    said = described(with_elements(element(0x00180050, b"DS", written))).levels[Level.INSTANCE]
+    assert said.values.get("slice_thickness") == number
+    kept = None if number is not None else written.decode().strip()
+    assert json.loads(said.raw_values or "{}").get("SliceThickness") == kept
+    assert json.loads(said.value_notes or "{}").get("SliceThickness") == (None if number is not None else "no number")
+
+
+@pytest.mark.parametrize("written", [b"99999999999 ", b"1_000 ", b"12.0", b"\xb2 "])
+def test_what_python_takes_for_a_whole_number_and_dicom_does_not_is_kept_as_it_is_written(written: bytes) -> None:
+    said = described(with_elements(element(0x00200013, b"IS", written))).levels[Level.INSTANCE]
+    assert "instance_number" not in said.values
+    assert json.loads(said.raw_values or "{}")["InstanceNumber"] == written.decode("latin-1").strip()
+
+
+def test_a_binary_number_of_a_wrong_length_is_kept_and_stops_nothing() -> None:
+    said = described(with_elements(element(0x00280010, b"US", b"\1\2\3"), element(0x00280011, b"US", b"\1\0")))
+    assert said.levels[Level.INSTANCE].values.get("rows") is None
+    assert said.levels[Level.INSTANCE].values["columns"] == 1
+    assert "Rows" in (said.levels[Level.INSTANCE].raw_values or "")
+
+
+@pytest.mark.parametrize("written", [b"20260101-20260201", b"1997", b"19970415103000", b"yesterday "])
+def test_a_range_a_part_of_a_date_and_a_word_are_no_dates_and_kept(written: bytes) -> None:
+    said = described(with_elements(element(0x00080020, b"DA", written))).levels[Level.STUDY]
+    assert "study_date" not in said.values
+    assert json.loads(said.raw_values or "{}") == {"StudyDate": written.decode().strip()}
+    assert json.loads(said.value_notes or "{}") == {"StudyDate": "no date"}
+
+
+@pytest.mark.parametrize("written", [b"081500.123456", b"08:15:00", b"08", b"0815-0915 "])
+def test_times_of_any_form_are_kept_as_they_are_written(written: bytes) -> None:
+    said = described(with_elements(element(0x00080030, b"TM", written))).levels[Level.STUDY]
+    assert said.values["study_time"] == written.decode().strip()
+
+
+def test_codes_are_lists_of_value_scheme_and_meaning_in_the_objects_character_set() -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "T-A0100", "SRT", "Großhirn"
+    bare = Dataset()
+    bare.LongCodeValue = "x" * 20
+    said = described(object_with(SpecificCharacterSet="ISO_IR 100", AnatomicRegionSequence=[code, bare]))
+    assert json.loads(str(said.levels[Level.INSTANCE].values["anatomic_region_sequence"])) == [
+        ["T-A0100", "SRT", "Großhirn"],
+        ["x" * 20, "", ""],
+    ]
+
+
+def test_what_should_be_codes_and_is_none_is_kept() -> None:
+    said = described(with_elements(element(0x00081032, b"LO", b"CT HEAD "))).levels[Level.STUDY]
+    assert said.values.get("procedure_code_sequence") is None
+    assert json.loads(said.raw_values or "{}") == {"ProcedureCodeSequence": "CT HEAD"}
+
+
+def test_values_longer_than_dicom_allows_are_kept_whole_until_no_row_holds_them() -> None:
+    said = described(with_elements(element(0x00081030, b"UT", b"x" * 300_000)))
+    assert said.levels[Level.STUDY].values["study_description"] == "x" * 300_000
+    with pytest.raises(UnreadableError, match="more than"):
+        described(with_elements(element(0x00081030, b"UT", b"x" * (VALUES_MAX_CHARACTERS + 2))))
+
+
+def test_an_id_without_an_issuer_counts_within_the_default_and_one_with_within_its_own() -> None:
+    bare, issued = object_with(PatientID="1234"), object_with(PatientID="1234", IssuerOfPatientID="HOSPITAL A ")
+    assert described(bare, default_issuer="HOSPITAL A").patient_key == described(issued).patient_key
+    assert described(issued, default_issuer="HOSPITAL B").patient_key == described(issued).patient_key
+    assert len({described(bare, default_issuer=one).patient_key for one in ("", "HOSPITAL A", "HOSPITAL B")}) == 3
+    assert [described(bare, default_issuer=one).effective_issuer for one in ("", "HOSPITAL B")] == [None, "HOSPITAL B"]
+    absent = described(object_with(), default_issuer="HOSPITAL B")
+    assert (absent.has_patient_id, absent.effective_issuer, absent.patient_key) == (
+        False,
+        None,
+        described(object_with()).patient_key,
+    )
+
+
+def test_ids_that_differ_in_case_or_accents_only_are_of_two_patients_whatever_bytes_wrote_them() -> None:
+    written = {
+        text: [
+            described(object_with(SpecificCharacterSet=charset, PatientID=text)).patient_key
+            for charset in ("ISO_IR 100", "ISO_IR 192")
+        ]
+        for text in ("äb1", "ÄB1", "ab1", "AB1")
+    }
+    assert all(one == other for one, other in written.values())
+    assert len({key for keys in written.values() for key in keys}) == 4
+
+
+def test_an_ae_titles_issuer_goes_before_its_edges() -> None:
+    issuers = parse_issuers('{"clinic": "CLINIC", "clinic/CT_1": "GUESTS"}')
+    assert default_issuer(issuers, "clinic", " CT_1 ") == "GUESTS"
+    assert default_issuer(issuers, "clinic", "CT_2") == "CLINIC"
+    assert default_issuer(issuers, "clinic", None) == "CLINIC"
+    assert default_issuer(issuers, "other", "CT_1") == ""
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"clinic": 1}', "clinic=CLINIC"])
+def test_default_issuers_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ContractError, match="DEFAULT_ISSUERS"):
+        parse_issuers(text)

@@ -1,0 +1,179 @@
+"""The values of one data set, as the catalog's columns show them.
+
+Nothing is cut or replaced in silence. What is not shown as the object has it, or may be read wrongly, has a note that says
+why; and where what is shown does not tell what was there, the raw value beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from pydicom.charset import python_encoding
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, VR
+
+from lambdas.catalog.attributes import Kind
+from lambdas.catalog.objects import ColumnValue
+
+_INTEGER_MAX = 2**31 - 1
+_YEAR_MIN = 1000  # MySQL's DATE begins here
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_FREE_TEXT = {VR.LT, VR.ST, VR.UT}  # spaces before it count (PS3.5 6.2)
+
+_ASCII = {"", "ISO_IR 6", "ISO 2022 IR 6"}  # PS3.3 C.12.1.1.2
+
+_UNDECODED = "not in the object's character set: decoded as far as possible"
+_NO_CHARACTER_SET = "not ASCII, and the object names no character set for it: shown as Latin-1"
+_UNKNOWN_CHARACTER_SET = "not ASCII, and the object's character set is none that DICOM defines: decoded as far as possible"
+_UNCONVERTED = "not of its value representation: shown as Latin-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a column shows, the value as it is in the object where that is something else, and a note on it."""
+
+    shown: ColumnValue = None
+    raw: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The values of an element without padding, by its VR when it is of that; `raw` and `note` as in Value."""
+
+    vr: str = ""
+    values: Sequence[str] = ()
+    raw: str | None = None
+    note: str | None = None
+
+
+def tag_of(keyword: str) -> BaseTag:
+    """The tag of a keyword of the catalog's."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword  # noqa: S101 - attributes.py is wrong
+    return Tag(tag)
+
+
+class Values:
+    """The values of a data set by keyword, whatever became of the others. `warned` grows by what pydicom warns of."""
+
+    def __init__(self, data_set: Dataset, warned: Sequence[warnings.WarningMessage]) -> None:
+        self._data_set = data_set
+        self._warned = warned
+        self._read: dict[str, _Texts] = {}
+        self._character_sets = self._texts("SpecificCharacterSet").values
+
+    def text(self, keyword: str) -> str | None:
+        """The value as one text: those of one that should be single and is not, as they came."""
+        return "\\".join(self._texts(keyword).values) or None
+
+    def column_value(self, keyword: str, kind: Kind) -> Value:
+        """The value as a column of that kind."""
+        texts, text = self._texts(keyword), self.text(keyword)
+        if text is None:
+            return Value()
+        match kind:
+            case Kind.TEXT:
+                return Value(text, texts.raw, texts.note)
+            case Kind.MULTIPLE:
+                return Value(json.dumps(list(texts.values), ensure_ascii=False), texts.raw, texts.note)
+            case Kind.CODES:
+                if texts.vr != VR.SQ:
+                    return Value(None, text, "no sequence of codes")
+                return Value(f"[{', '.join(texts.values)}]", texts.raw, texts.note)
+            case Kind.INTEGER:
+                shown: ColumnValue = _integer(text)
+                note = "no whole number of 32 bits" if shown is None else None
+            case Kind.DECIMAL:
+                shown = _decimal(text)
+                note = "no number" if shown is None else None
+            case Kind.DATE:
+                shown = day = _date(text)
+                note = "no date" if day is None else "a date in an older form" if text != f"{day:%Y%m%d}" else None
+        return Value(shown, text if note else None, note)
+
+    def _texts(self, keyword: str) -> _Texts:
+        if keyword not in self._read:
+            self._read[keyword] = self._read_texts(keyword)
+        return self._read[keyword]
+
+    def _read_texts(self, keyword: str) -> _Texts:
+        tag = tag_of(keyword)
+        if tag not in self._data_set:
+            return _Texts()
+        undecoded = self._data_set.get_item(tag).value
+        raw = _clean(undecoded.decode("latin-1")) if isinstance(undecoded, bytes) else None
+        warned_before = len(self._warned)
+        try:
+            element = self._data_set[tag]
+            found = _converted(element.VR, element.value)
+        except Exception:  # noqa: BLE001 - a value that pydicom cannot convert keeps its raw form
+            return _Texts(values=[raw], note=_UNCONVERTED) if raw else _Texts()
+        if not any(found):
+            return _Texts()
+        if element.VR in CUSTOMIZABLE_CHARSET_VR or element.VR == VR.PN:
+            if len(self._warned) > warned_before:
+                return _Texts(element.VR, found, raw, _UNDECODED)
+            if isinstance(undecoded, bytes) and not undecoded.isascii():
+                return _Texts(element.VR, found, None, self._doubt())
+        return _Texts(element.VR, found)
+
+    def _doubt(self) -> str | None:
+        """Why text that is not ASCII may be read wrongly."""
+        if _ASCII.issuperset(self._character_sets):
+            return _NO_CHARACTER_SET
+        return None if all(one in python_encoding for one in self._character_sets) else _UNKNOWN_CHARACTER_SET
+
+
+def _converted(vr: str, value: object) -> list[str]:
+    if vr == VR.SQ:
+        return [_code(item) for item in value]  # type: ignore[attr-defined]  # a Sequence, as its VR says
+    values = list(value) if isinstance(value, MultiValue) else [] if value is None else [value]
+    return [_clean(str(one), free_text=vr in _FREE_TEXT) for one in values]
+
+
+def _code(item: Dataset) -> str:
+    """An item of a code sequence (PS3.3 8.8): its value, coding scheme and meaning, as JSON."""
+    value = next((item.get(name) for name in ("CodeValue", "LongCodeValue", "URNCodeValue") if item.get(name)), "")
+    texts = (value, item.get("CodingSchemeDesignator"), item.get("CodeMeaning"))
+    return json.dumps([_clean(str(text or "")) for text in texts], ensure_ascii=False)
+
+
+def _clean(value: str, *, free_text: bool = False) -> str:
+    """Without padding, and in what utf8mb4 can hold: a lone surrogate becomes an escape."""
+    stripped = value.rstrip(" \0") if free_text else value.strip(" \0")
+    return stripped.encode("utf-8", "backslashreplace").decode()
+
+
+def _integer(text: str) -> int | None:
+    """IS or US (PS3.5 6.2) within MySQL's INT."""
+    number = int(text) if _WHOLE_NUMBER.fullmatch(text) else None
+    return number if number is not None and abs(number) <= _INTEGER_MAX else None
+
+
+def _decimal(text: str) -> float | None:
+    """DS (PS3.5 6.2) within MySQL's DOUBLE."""
+    number = float(text) if _NUMBER.fullmatch(text) else None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _date(text: str) -> date | None:
+    """DA as `19970415` or, as ACR-NEMA wrote it, `1997.04.15` (PS3.5 6.2)."""
+    digits = text.replace(".", "") if len(text) == 10 and text[4] == text[7] == "." else text
+    if len(digits) != 8 or not (digits.isascii() and digits.isdigit()):
+        return None
+    try:
+        day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
+    return day if day.year >= _YEAR_MIN else None
