@@ -9,12 +9,14 @@ from aws_cdk import App
 from cdk.bundle import Bundle, build
 from cdk.config import Config
 from cdk.stacks.ingest import IngestStack
+from cdk.stacks.storage import StorageStack
 
 # Behaviour of the library that new projects should take. Here rather than in cdk.json, so that every way of synthesizing
 # gives the same template.
 _FEATURE_FLAGS = {
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-lambda:useCdkManagedLogGroup": True,
+    "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "@aws-cdk/core:checkSecretUsage": True,
     "@aws-cdk/core:target-partitions": ["aws"],
     "aws-cdk-lib/aws-events-targets:eventsTargetQueueSameAccount": True,
@@ -24,5 +26,7 @@ _FEATURE_FLAGS = {
 def make_app(config: Config, *, output: Path | None = None, bundle: Bundle | None = None) -> App:
     """The app of one environment, to be synthesized to `output` (the CDK CLI's choice when there is none)."""
     app = App(outdir=str(output) if output else None, analytics_reporting=False, context=_FEATURE_FLAGS)
-    IngestStack(app, f"{config.prefix}-ingest", config=config, bundle=bundle or build(config.lambda_platform))
+    storage = StorageStack(app, f"{config.prefix}-storage", config=config)
+    bundle = bundle or build(config.lambda_platform)
+    IngestStack(app, f"{config.prefix}-ingest", config=config, bundle=bundle, storage=storage)
     return app

@@ -1,95 +1,73 @@
 """What an environment is made of: one typed object, read from a TOML file and checked before anything is synthesized.
 
-    environment = "prod"
-    edges = ["main-campus", "clinic-2"]
+The smallest file makes everything new. `cdk/example.toml` lists every setting.
+
+    environment = "dev"
+    region = "eu-west-1"
+
+    [edges.main-campus]
 
     [catalog]
-    secret_arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:catalog-Ab12Cd"
+    ca_file = "eu-west-1-bundle.pem"
 
-    [imaging]
-    datastore_id = "0123456789abcdef0123456789abcdef"
-    import_role_arn = "arn:aws:iam::111122223333:role/healthimaging-import"
-
-Everything else has a default: see the classes below.
+Whatever exists already is given by its name or ARN, and is then neither made nor changed: a VPC, a bucket, a key, a
+database, a data store, an import role.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args
 
-Section = TypeVar("Section")
+from pydantic import Field, ValidationError, model_validator
+
+from cdk.sections import (
+    Catalog,
+    Edge,
+    EdgeId,
+    Imaging,
+    Network,
+    Operations,
+    Polling,
+    Quotas,
+    Region,
+    Section,
+    Storage,
+    matching,
+)
+
+_LEFT_FOR_OTHERS = 100
+"""Lambda lets an account reserve all but 100 of its concurrency (Lambda guide, "Configuring reserved concurrency")."""
+
+
+_CERTIFICATE_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem"
 
 
 class ConfigError(Exception):
     """The configuration cannot be used. The text has a line for each thing to change."""
 
 
-def _text(pattern: str, say: str, *, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"pattern": re.compile(pattern, re.ASCII), "say": say})
+class Config(Section):
+    """One environment. Its name is unique in the account, since roles are named by it."""
 
-
-def _seconds(least: int, most: int, *, default: int) -> Any:
-    return field(default=default, metadata={"least": least, "most": most, "say": f"a whole number from {least} to {most}"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Catalog:
-    """The MySQL database: where its address and password are kept, and how connections to it are secured."""
-
-    secret_arn: str = _text(
-        r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+",
-        "the ARN of a Secrets Manager secret that holds host, port, username, password and dbname",
+    environment: Annotated[str, matching("[a-z][a-z0-9-]{0,15}")] = Field(
+        description='a name such as "dev" or "prod": up to 16 of a-z, 0-9 and "-"'
     )
-    tls: str = _text(r"verify|off", '"verify", or "off" for a database on the same machine', default="verify")
-
-    @property
-    def secret_resource(self) -> str:
-        """The secret in a policy. Secrets Manager ends every ARN in six characters of its own, which `secret_arn` may lack."""
-        complete = re.fullmatch(r".*-[A-Za-z0-9]{6}", self.secret_arn)
-        return self.secret_arn if complete else f"{self.secret_arn}-??????"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imaging:
-    """The HealthImaging data store, and the role by which it reads and writes the bucket (see `import_role_arn`)."""
-
-    datastore_id: str = _text(r"[0-9a-z]{32}", "the id of a HealthImaging data store: 32 of 0-9 and a-z")
-    import_role_arn: str = _text(
-        r"arn:aws[a-z-]*:iam::[0-9]{12}:role/.+",
-        "the ARN of the role that medical-imaging.amazonaws.com assumes to read instances/ and write imports/",
+    region: Region = Field(description=f"a region that has HealthImaging: {', '.join(get_args(Region))}")
+    edges: Annotated[dict[EdgeId, Edge], Field(min_length=1)] = Field(
+        description='at least one table such as [edges.main-campus]: an id of up to 32 of a-z, 0-9 and "-"'
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Polling:
-    """How often a running import job is asked for its status: first, and at most, each wait half as long again."""
-
-    first_seconds: int = _seconds(1, 3600, default=10)
-    cap_seconds: int = _seconds(1, 3600, default=60)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """One environment."""
-
-    environment: str = _text(r"[a-z][a-z0-9-]{0,15}", 'a name such as "dev" or "prod": up to 16 of a-z, 0-9 and "-"')
-    edges: tuple[str, ...] = _text(r"[a-z0-9][a-z0-9-]{0,31}", 'a list of edge ids such as ["main-campus"]: a-z, 0-9 and "-"')
-    catalog: Catalog
-    imaging: Imaging
+    network: Network = Network()
+    storage: Storage = Storage()
+    catalog: Catalog = Catalog()
+    imaging: Imaging = Imaging()
     polling: Polling = Polling()
-    bucket_name: str = _text(
-        r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
-        'an S3 bucket name; left out, it is "ahi-ingest-ENVIRONMENT-ACCOUNT-REGION"',
-        default="",
-    )
-    lambda_platform: str = _text(
-        r"arm64|x86_64|this-machine", '"arm64", "x86_64", or "this-machine" for the local stack', default="arm64"
+    quotas: Quotas = Quotas()
+    operations: Operations = Operations()
+    lambda_platform: Literal["arm64", "x86_64", "this-machine"] = Field(
+        default="arm64", description='"arm64", "x86_64", or "this-machine" for the local stack'
     )
 
     @property
@@ -97,71 +75,112 @@ class Config:
         """What the name of everything in this environment begins with."""
         return f"ahi-ingest-{self.environment}"
 
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Who may write to the bucket, as ARNs with wildcards: this environment's roles, and those that it was given."""
+        given = [arn for edge in self.edges.values() for arn in edge.principal_arns]
+        given += [self.imaging.import_role_arn] if self.imaging.import_role_arn else []
+        return (f"arn:aws:iam::*:role/{self.prefix}-*", *given)
+
+    @property
+    def catalog_concurrency(self) -> int:
+        """How many functions may hold a connection to the catalog at once; 0 when none are reserved.
+
+        A fifth of the database's connections is left for operators, and the account keeps what Lambda asks it to.
+        """
+        return max(0, min(self.quotas.lambda_concurrency - _LEFT_FOR_OTHERS, self.catalog.connections * 4 // 5))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = list(_contradictions(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    if len({edge.replace("-", "") for edge in config.edges}) < len(config.edges):
+        yield 'edges must differ in more than "-": rename one of those that are alike.'
+    if config.polling.first_seconds > config.polling.cap_seconds:
+        yield "polling.first_seconds must not be above polling.cap_seconds: lower the first, or raise the cap."
+    if config.catalog.new and config.catalog.ca_file is None:
+        yield (
+            f"catalog.ca_file is missing: download {_CERTIFICATE_AUTHORITIES.format(region=config.region)} and name the file, "
+            "or give catalog.secret_arn for a database that exists."
+        )
+    if config.catalog.new and config.network.vpc == "none":
+        yield 'catalog: a new cluster needs a VPC: set network.vpc to "new" or "existing", or give catalog.secret_arn.'
+    for name, edge in config.edges.items():
+        if edge.receiver == "ecs" and not edge.image:
+            yield f"edges.{name}.image is missing: give the receiver's container image, or another edges.{name}.receiver."
+        if edge.receiver in ("ecs", "ec2") and config.network.vpc == "none":
+            yield f'edges.{name}.receiver is "{edge.receiver}", which needs a VPC: set network.vpc to "new" or "existing".'
+    for path, arn in _arns(config):
+        if (region := arn.split(":")[3]) not in ("", config.region):
+            yield f"{path} is in {region}, and this environment in {config.region}: give one of the same region."
+
+
+def _arns(config: Config) -> Iterator[tuple[str, str]]:
+    for path, arn in {
+        "storage.kms_key_arn": config.storage.kms_key_arn,
+        "catalog.secret_arn": config.catalog.secret_arn,
+        "imaging.kms_key_arn": config.imaging.kms_key_arn,
+    }.items():
+        if arn:
+            yield path, arn
+
 
 def read(path: Path) -> Config:
-    """The configuration in a TOML file. Raises ConfigError."""
+    """The configuration in a TOML file. Files that it names are relative to it. Raises ConfigError."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"There is no file {path}. Copy cdk/example.toml there, and fill it in.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+    catalog = table.get("catalog")
+    if isinstance(catalog, dict) and isinstance(catalog.get("ca_file"), str):
+        catalog["ca_file"] = path.parent / catalog["ca_file"]
     return from_table(table)
 
 
 def from_table(table: Mapping[str, object]) -> Config:
     """The configuration in what `tomllib` gives. Raises ConfigError."""
-    problems: list[str] = []
-    config = _section(Config, table, "", problems)
-    if config is not None:
-        problems += _contradictions(config)
-    if config is None or problems:
-        raise ConfigError("\n".join(problems))
-    return config
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(fault) for fault in error.errors(include_url=False))) from None
 
 
-def _contradictions(config: Config) -> list[str]:
-    problems = []
-    if len({edge.replace("-", "") for edge in config.edges}) < len(config.edges):
-        problems.append('edges must differ in more than "-": rename one of those that are alike.')
-    if config.polling.first_seconds > config.polling.cap_seconds:
-        problems.append("polling.first_seconds must not be above polling.cap_seconds: lower the first, or raise the cap.")
-    return problems
+def _sentence(fault: Any) -> str:
+    """What to do about one of pydantic's findings."""
+    kind, path = fault["type"], tuple(part for part in fault["loc"] if isinstance(part, str) and part != "[key]")
+    if "[key]" in fault["loc"]:
+        path = path[:-1]  # the key itself is what is wrong: the table's description says what it must be
+    elif kind == "value_error":
+        return str(fault["ctx"]["error"])  # a sentence of ours
+    section, description = _described(path)
+    name = ".".join(path)
+    if kind == "extra_forbidden":
+        return f"{name} is not a setting: remove it, or choose from {', '.join(section.model_fields)}."
+    if kind == "model_type":
+        return f"{name} must be a table: write [{name}], and its settings below."
+    if kind == "missing":
+        return f"{name} is missing: give {description}."
+    return f"{name} must be {description}."
 
 
-def _section(kind: type[Section], table: Mapping[str, object], path: str, problems: list[str]) -> Section | None:
-    """One dataclass from one table; None, and sentences in `problems`, where it cannot be made."""
-    hints = get_type_hints(kind)
-    fields = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass, by the callers
-    found = len(problems)
-    problems += [
-        f"{path}{name} is not a setting: remove it, or choose from {', '.join(fields)}." for name in table if name not in fields
-    ]
-    values: dict[str, Any] = {}
-    for name, one in fields.items():
-        if dataclasses.is_dataclass(hints[name]):
-            inner = table.get(name, {})
-            if not isinstance(inner, Mapping):
-                problems.append(f"{path}{name} must be a table: write [{path}{name}], and its settings below.")
-            elif name in table or one.default is MISSING:
-                values[name] = _section(hints[name], inner, f"{path}{name}.", problems)
-        elif name in table:
-            values[name] = _value(table[name], hints[name], one, f"{path}{name}", problems)
-        elif one.default is MISSING:
-            problems.append(f"{path}{name} is missing: give {one.metadata['say']}.")
-    return kind(**values) if len(problems) == found else None
-
-
-def _value(value: object, hint: object, one: dataclasses.Field[Any], path: str, problems: list[str]) -> object:
-    say = one.metadata["say"]
-    if hint is int:
-        if type(value) is not int or not one.metadata["least"] <= value <= one.metadata["most"]:
-            problems.append(f"{path} must be {say}.")
-        return value
-    many = hint is not str
-    items = value if many and isinstance(value, list) and value else [value]
-    if many != isinstance(value, list) or not all(
-        isinstance(item, str) and one.metadata["pattern"].fullmatch(item) for item in items
-    ):
-        problems.append(f"{path} must be {say}.")
-    return tuple(items) if many else value
+def _described(path: tuple[str, ...]) -> tuple[type[Section], str]:
+    """The section that a setting stands in, and the setting's description."""
+    section: type[Section] = Config
+    description = "a table"
+    for part in path:
+        if part not in section.model_fields:  # the id of an edge, or a setting that is none
+            continue
+        one = section.model_fields[part]
+        description = one.description or description
+        if part == "edges" and section is Config:
+            section = Edge if len(path) > 1 else section
+        elif isinstance(one.annotation, type) and issubclass(one.annotation, Section):
+            section = one.annotation
+    return section, description

@@ -24,13 +24,29 @@ IMPORT_ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/ahi-ingest-local-import"
 
 _CONFIG = f"""\
 environment = "{ENVIRONMENT}"
-edges = ["{EDGE}"]
-bucket_name = "{BUCKET}"
+region = "{REGION}"
 lambda_platform = "this-machine"
+
+[edges.{EDGE}]
+
+[network]
+vpc = "none"
+
+[storage]
+bucket_name = "{BUCKET}"
+encryption = "s3"
+access_logs = false
+archive_after_days = 0
 
 [catalog]
 secret_arn = "arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{SECRET}"
 tls = "off"
+connections = 0
+migrate_on_deploy = false
+
+[operations]
+saved_queries = false
+tracing = false
 
 [imaging]
 datastore_id = "{DATASTORE_ID}"

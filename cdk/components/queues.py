@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
-from constructs import Construct
+from constructs import Construct, IDependable
 
 _KEPT = Duration.days(14)  # the longest that SQS keeps a message
 
@@ -25,7 +26,8 @@ class DeadLetterQueue(Construct):
 
 
 class Inbound(Construct):
-    """The `inbound` queue of one edge: a message announces an association whose objects are all in S3."""
+    """A queue that a function reads, and its dead letters: of an edge, whose messages announce associations that are in S3
+    whole; or of the bucket's events of external objects."""
 
     MAX_RECEIVE_COUNT = 3
 
@@ -42,3 +44,15 @@ class Inbound(Construct):
             visibility_timeout=visibility_timeout,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=self.MAX_RECEIVE_COUNT),
         )
+
+    def let_bucket_send(self, bucket_arn: str) -> IDependable:
+        """Let S3 send the events of one bucket of this account; what the bucket must wait for."""
+        return self.queue.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="TheBucketSends",
+                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[self.queue.queue_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": bucket_arn}, "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        ).policy_dependable

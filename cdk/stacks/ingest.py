@@ -3,15 +3,15 @@
     inbound queue of an edge -> StartExecution -> machine `ingest` -> its Lambdas, and machine `import` for each part
     machine `ingest` changes status -> EventBridge -> FollowExecution
 
-Grants are written here, where both ends are in sight, and name what the code calls. The catalog, the data store and the
-import role are given by the configuration.
+Grants are written here, where both ends are in sight, and name what the code calls. The bucket, and the queue `external`
+of its events, are the storage stack's.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from aws_cdk import Aws, CfnOutput, Duration, Stack
+from aws_cdk import CfnOutput, Duration, Environment, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -22,12 +22,12 @@ from constructs import Construct
 
 import workflows
 from cdk.bundle import Bundle
-from cdk.components.bucket import ObjectBucket
 from cdk.components.function import BundleFunction
 from cdk.components.machine import Machine, executions_arn, machine_arn
 from cdk.components.queues import DeadLetterQueue, Inbound
 from cdk.config import Config
-from contract.keys import INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX
+from cdk.stacks.storage import StorageStack
+from contract.keys import INSTANCES_PREFIX, MANIFESTS_PREFIX
 
 _IMPORTS_PREFIX = "imports/"
 _ENDINGS = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
@@ -44,7 +44,6 @@ _FUNCTIONS = {
     "RegisterAssociation": _SHORT,
     "IndexObjects": _Kind(Duration.seconds(300), 1024),
     "ClaimImport": _SHORT,
-    "StageCopies": _Kind(Duration.seconds(600), 512),
     "RecordJob": _SHORT,
     "CollectResults": _Kind(Duration.seconds(300), 512),
     "RecordFailure": _SHORT,
@@ -60,14 +59,18 @@ _VISIBILITY_TIMEOUTS = 6  # AWS Lambda guide, "Using Lambda with Amazon SQS": at
 class IngestStack(Stack):
     """One environment's ingest. Everything that others must find has a fixed name, and is an output."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: Config, bundle: Bundle) -> None:
-        super().__init__(scope, construct_id, description="ahi-ingest: from DICOM in S3 to image sets in the catalog")
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, bundle: Bundle, storage: StorageStack) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description="ahi-ingest: from DICOM in S3 to image sets in the catalog",
+            env=Environment(region=config.region),
+        )
         self._config = config
         self._ingest_name, self._import_name = f"{config.prefix}-ingest", f"{config.prefix}-import"
         self._ingest_arn, self._import_arn = machine_arn(self, self._ingest_name), machine_arn(self, self._import_name)
 
-        bucket_name = config.bucket_name or f"{config.prefix}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
-        self._objects = ObjectBucket(self, "Objects", bucket_name=bucket_name)
+        self._objects = storage.objects
         self._functions = self._make_functions(bundle)
         self._inbound = {edge: self._make_inbound(edge) for edge in config.edges}
         self._import = self._make_machine("Import", "import", self._import_name)
@@ -153,9 +156,6 @@ class IngestStack(Stack):
                 function.add_to_role_policy(catalog_secret)
         self._objects.grant_read(functions["RegisterAssociation"], MANIFESTS_PREFIX)
         self._objects.grant_read(functions["IndexObjects"], MANIFESTS_PREFIX, INSTANCES_PREFIX)
-        self._objects.grant_read(functions["ClaimImport"], MANIFESTS_PREFIX)
-        self._objects.grant_read(functions["StageCopies"], INSTANCES_PREFIX)
-        self._objects.grant_write(functions["StageCopies"], RETRIES_PREFIX)
         self._objects.grant_read(functions["CollectResults"], MANIFESTS_PREFIX, _IMPORTS_PREFIX)
         functions["StartExecution"].add_to_role_policy(
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])
@@ -210,7 +210,6 @@ class IngestStack(Stack):
 
     def _output(self) -> None:
         outputs = {
-            "BucketName": self._objects.bucket.bucket_name,
             "IngestStateMachineArn": self._ingest_arn,
             "ImportStateMachineArn": self._import_arn,
             "MigrateCatalogFunctionName": self._functions["MigrateCatalog"].function_name,

