@@ -27,7 +27,7 @@ from cdk.components.machine import Machine, executions_arn, machine_arn
 from cdk.components.queues import DeadLetterQueue, Inbound
 from cdk.config import Config
 from cdk.stacks.storage import StorageStack
-from contract.keys import INSTANCES_PREFIX, MANIFESTS_PREFIX
+from contract.keys import INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX
 
 _IMPORTS_PREFIX = "imports/"
 _ENDINGS = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
@@ -44,6 +44,7 @@ _FUNCTIONS = {
     "RegisterAssociation": _SHORT,
     "IndexObjects": _Kind(Duration.seconds(300), 1024),
     "ClaimImport": _SHORT,
+    "StageCopies": _Kind(Duration.seconds(600), 512),
     "RecordJob": _SHORT,
     "CollectResults": _Kind(Duration.seconds(300), 512),
     "RecordFailure": _SHORT,
@@ -156,6 +157,9 @@ class IngestStack(Stack):
                 function.add_to_role_policy(catalog_secret)
         self._objects.grant_read(functions["RegisterAssociation"], MANIFESTS_PREFIX)
         self._objects.grant_read(functions["IndexObjects"], MANIFESTS_PREFIX, INSTANCES_PREFIX)
+        self._objects.grant_read(functions["ClaimImport"], MANIFESTS_PREFIX)
+        self._objects.grant_read(functions["StageCopies"], INSTANCES_PREFIX)
+        self._objects.grant_write(functions["StageCopies"], RETRIES_PREFIX)
         self._objects.grant_read(functions["CollectResults"], MANIFESTS_PREFIX, _IMPORTS_PREFIX)
         functions["StartExecution"].add_to_role_policy(
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])

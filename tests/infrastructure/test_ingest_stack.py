@@ -50,7 +50,7 @@ CALLS = {
     "RecordFailure": CATALOG,
     "RecordJob": CATALOG,
     "RegisterAssociation": CATALOG | READ | {"states:DescribeExecution"},
-    "StageCopies": CATALOG | READ | {"s3:PutObject", "s3:AbortMultipartUpload"},
+    "StageCopies": CATALOG | READ | {"s3:PutObject", "s3:AbortMultipartUpload", "kms:GenerateDataKey"},
     "StartExecution": {
         "states:StartExecution",
         "sqs:ChangeMessageVisibility",
