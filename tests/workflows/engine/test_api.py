@@ -104,6 +104,48 @@ def test_what_cannot_be_created(client: SFNClient) -> None:
         client.update_state_machine(stateMachineArn=machine_arn("other"), definition=text(machine(pass_("A"))))
 
 
+@pytest.mark.parametrize(
+    ("operation", "request_", "code", "message"),
+    [
+        ("list_executions", {"statusFilter": "DONE"}, "ValidationException", "'statusFilter'"),
+        ("list_executions", {"maxResults": 1001}, "ValidationException", "'maxResults'"),
+        ("list_executions", {"redriveFilter": "REDRIVEN"}, "ValidationException", "'redriveFilter' is not supported"),
+        ("list_executions", {"stateMachineArn": MISSING}, "InvalidArn", MISSING),
+        ("list_executions", {}, "InvalidArn", ""),
+        ("stop_execution", {"executionArn": "e"}, "InvalidArn", ""),
+        ("stop_execution", {"executionArn": MISSING, "error": "x" * 257}, "ValidationException", "'error'"),
+        ("stop_execution", {"executionArn": MISSING, "cause": "x" * 32_769}, "ValidationException", "'cause'"),
+        ("redrive_execution", {"executionArn": MISSING, "clientToken": "a b"}, "ValidationException", "'clientToken'"),
+        ("redrive_execution", {"executionArn": MISSING}, "ExecutionDoesNotExist", ""),
+        ("describe_execution", {"executionArn": "arn:aws:states:us-east-1:1:execution:m:e"}, "InvalidArn", ""),
+        ("describe_execution", {"executionArn": f"{MISSING}{'x' * 250}"}, "InvalidArn", ""),
+        ("create_state_machine", {"name": "m", "definition": "{}", "roleArn": "r"}, "InvalidArn", ""),
+        (
+            *("create_state_machine", {"name": "m", "definition": "{}", "roleArn": ROLE_ARN, "publish": True}),
+            *("ValidationException", "'publish' is not supported"),
+        ),
+        ("update_state_machine", {"stateMachineArn": machine_arn("m")}, "MissingRequiredParameter", ""),
+    ],
+)
+def test_requests_that_break_the_models_rules_are_refused_by_field(
+    client: SFNClient, operation: str, request_: dict[str, Any], code: str, message: str
+) -> None:
+    with pytest.raises(client.exceptions.ClientError) as refusal:
+        getattr(client, operation)(**request_)
+    error = refusal.value.response["Error"]
+    assert error["Code"] == code
+    assert message in error["Message"]
+
+
+@pytest.mark.parametrize("name", ["x" * 81, "a b", "a/b", "a*b", "a#b", 'a"b', "a\N{NEXT LINE}b", "a:b"])
+def test_names_that_aws_forbids(client: SFNClient, name: str) -> None:
+    with refused(client, "InvalidName"):
+        create(client, name, machine(pass_("A")))
+    arn = create(client, "m", machine(pass_("A")))
+    with refused(client, "InvalidName"):
+        client.start_execution(stateMachineArn=arn, name=name)
+
+
 def test_state_machines_are_listed_by_pages(client: SFNClient) -> None:
     for name in ("c", "a", "b"):
         create(client, name, machine(pass_("A")))
@@ -150,6 +192,8 @@ def test_what_cannot_be_started_or_found(client: SFNClient) -> None:
         client.start_execution(stateMachineArn=arn, input="[NaN]")
     with refused(client, "InvalidExecutionInput"):
         client.start_execution(stateMachineArn=arn, input=json.dumps("x" * 262_144))
+    with refused(client, "InvalidExecutionInput"):
+        client.start_execution(stateMachineArn=arn, input=f'{{"a":1}}{" " * 262_144}')
     with refused(client, "InvalidArn"):
         client.start_execution(stateMachineArn="m")
     with refused(client, "StateMachineDoesNotExist"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.aws import Aws
-from local.stepfunctions import ApiError, Engine, FakeClock, StatusChange, TaskError
+from local.stepfunctions import ApiError, Engine, FakeClock, StatusChange, TaskError, redrive
 from local.stepfunctions.log import EventLog
 from local.stepfunctions.names import machine_arn
 from local.stepfunctions.server import Server
@@ -189,17 +189,36 @@ def _old(engine: Engine, clock: FakeClock) -> str:
     return arn
 
 
+def _a_year(engine: Engine, clock: FakeClock) -> str:
+    arn = ended(engine, machine(wait("W", 364 * DAY_SECONDS), fail("No"))).arn
+    clock.advance(2 * DAY_SECONDS)
+    return arn
+
+
+def _long(engine: Engine, _clock: FakeClock) -> str:
+    """Its events are those of 25,000, counted from less: a run of so many takes too long for a test."""
+    return ended(engine, machine(*(pass_(f"P{number}") for number in range(20)), fail("No"))).arn
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (_running, "Execution is RUNNING and cannot be redriven"),
         (_succeeded, "Execution is SUCCEEDED and cannot be redriven"),
         (_old, "Execution redrivable period exceeded"),
+        (_a_year, "Execution has exceeded the max execution time"),
+        (_long, "Execution history event limit exceeded"),
     ],
 )
 def test_what_aws_refuses_is_refused_and_said_beforehand(
-    engine: Engine, clock: FakeClock, make: Callable[[Engine, FakeClock], str], reason: str
+    engine: Engine,
+    clock: FakeClock,
+    make: Callable[[Engine, FakeClock], str],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert redrive.MAX_EVENTS_TO_REDRIVE == 24_999
+    monkeypatch.setattr(redrive, "MAX_EVENTS_TO_REDRIVE", 43)  # what _long has: 1 + 20 x 2 + 2
     arn = make(engine, clock)
     server = Server(engine)
     client = Aws(server.endpoint_url).stepfunctions
@@ -232,6 +251,22 @@ def test_the_api_shows_count_and_date_and_takes_a_client_token_once(engine: Engi
     finally:
         client.close()
         server.close()
+
+
+def test_one_event_less_than_the_limit_can_be_redriven(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrive, "MAX_EVENTS_TO_REDRIVE", 4)
+    assert redriven(engine, ended(engine, machine(fail("No"))).arn).of_type("ExecutionRedriven") == [{"redriveCount": 1}]
+
+
+def test_the_last_ten_client_tokens_are_remembered(engine: Engine) -> None:
+    arn = ended(engine, machine(fail("No"))).arn
+    for number in range(11):
+        engine.redrive_execution(arn, client_token=f"t{number}")
+        engine.wait(arn)
+    engine.redrive_execution(arn, client_token="t1")
+    assert len(engine.execution(arn).redrives) == 11
+    engine.redrive_execution(arn, client_token="t0")
+    assert len(engine.execution(arn).redrives) == 12
 
 
 def test_status_changes_carry_the_redrive(stubs: Stubs, clock: FakeClock) -> None:
