@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import random
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydicom import dcmread
-from pydicom.config import disable_value_validation
-from pydicom.dataset import Dataset
 
 from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, CatalogSettings, associations
 from lambdas.catalog.objects import write_indexed
 from lambdas.logic.indexing import Slice, index_slice
 from tests.support.catalog import empty, everything, rows
-from tests.support.dicom import BUNDLED, ct_series
+from tests.support.dicom import ct_series
 from tests.support.indexed import INDEX_TABLES, made_object
 
 if TYPE_CHECKING:
@@ -43,80 +39,6 @@ def _slice(placed: PlacedAssociation, first: int, count: int, part: int = 1) -> 
         first=first,
         count=count,
     )
-
-
-def test_every_file_that_pydicom_bundles_is_indexed_or_has_its_reason(aws: Aws, placer: Placer, catalog: Catalog) -> None:
-    paths = [path for path in sorted(BUNDLED.rglob("*")) if path.is_file() and path.suffix in (".dcm", "")]
-    contents = {path.read_bytes(): path for path in paths}  # some are bundled twice
-    placed = placer.place(list(contents))
-    _register(catalog, placed)
-    result = index_slice(catalog, Storage(aws.s3), _slice(placed, 0, len(contents)), {})
-    assert result.indexed + result.not_indexed == len(contents) > 150
-    assert result.fetched_bytes < 70 * 1024 * len(contents)
-    ledger = {row["s3_key"]: row for row in rows(catalog, "stored_object")}
-    instances = {row["object_hash"]: row for row in rows(catalog, "instance")}
-    series = {row["series_instance_uid"]: row for row in rows(catalog, "series")}
-    patients = {row["patient_id"]: row for row in rows(catalog, "patient")}
-    reasons: dict[str, str] = {}
-    names: dict[str, set[str | None]] = {}
-    compared = 0
-    for path, entry in zip(contents.values(), placed.entries, strict=True):
-        row = ledger[entry.key]
-        if row["not_indexed_reason"]:
-            reasons[path.name] = row["not_indexed_reason"]
-            continue
-        read = _read(path)
-        names.setdefault(str(read.get("PatientID") or "").strip(), set()).add(
-            str(read.get("PatientName") or "").strip() or None
-        )
-        if (instance := instances.get(row["object_hash"])) is not None:
-            _compare(instance, series.get(instance["series_instance_uid"]), read, path.name)
-            compared += 1
-    assert compared == len(instances) > 100
-    assert names.keys() - {""} == patients.keys() - {None}
-    assert [one for one, found in names.items() if one and patients[one]["patient_name"] not in found] == []
-    assert set(reasons.values()) <= {
-        "it has no SOP Instance UID",
-        "it is not DICOM: it has no preamble, and does not begin with an element of a data set",
-    }
-    assert {name for name in reasons if "DICOMDIR" not in name} == _NOT_INSTANCES
-
-
-# Fragments for pydicom's own tests: without a SOP Instance UID, or bytes in a wrong order.
-_NOT_INSTANCES = {
-    "README",
-    "UN_sequence.dcm",
-    "chrSQEncoding.dcm",
-    "chrSQEncoding1.dcm",
-    "empty_charset_LEI.dcm",
-    "meta_missing_tsyntax.dcm",
-    "nested_priv_SQ.dcm",
-    "no_meta.dcm",
-    "no_meta_group_length.dcm",
-    "priv_SQ.dcm",
-}
-
-
-def _read(path: Path) -> Dataset:
-    with warnings.catch_warnings(), disable_value_validation():
-        warnings.simplefilter("ignore")
-        read = dcmread(path, force=True, stop_before_pixels=True)
-        read.decode()
-        for _ in read:  # converts every element here, where it may warn
-            pass
-        return read
-
-
-def _compare(instance: dict[str, Any], series: dict[str, Any] | None, read: Dataset, name: str) -> None:
-    assert instance["sop_instance_uid"] == read.SOPInstanceUID, name
-    assert instance["rows"] == read.get("Rows"), name
-    assert instance["number_of_frames"] == read.get("NumberOfFrames"), name
-    image_type = read.get("ImageType")
-    written = json.loads(instance["image_type"]) if instance["image_type"] else None
-    assert written == ([value.strip() for value in image_type] if image_type else None), name
-    assert instance["study_instance_uid"] == (read.get("StudyInstanceUID") or None), name
-    assert instance["series_instance_uid"] == (read.get("SeriesInstanceUID") or None), name
-    assert series is None or series["modality"] == read.get("Modality"), name
 
 
 def test_indexers_side_by_side_on_one_study_lose_nothing(
