@@ -10,6 +10,7 @@ from receiver.dicom.admission import Admission, AdmissionRules
 from receiver.dicom.association import Timeouts
 from receiver.dicom.counts import LocalCounts, SharedCounts
 from receiver.dicom.listener import Acceptor, Listener, Port, open_port
+from receiver.dicom.negotiation import Negotiation
 from receiver.dicom.tls import server_context
 from receiver.settings import Settings, SettingsError
 
@@ -63,6 +64,7 @@ def make_listener(
     return Listener(
         acceptor,
         Admission(rules, counts, has_room=has_room),
+        Negotiation(settings.transfer_syntax_preference),
         ports,
         shared=shared,
         ae_title=settings.ae_title,

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     storing_ae_titles: Annotated[tuple[str, ...], *_Separated] = Field(
         (), description="Calling AE titles that may store; the objects of others are answered 0x0124. Empty: all may."
     )
+    transfer_syntax_preference: Annotated[tuple[str, ...], *_Separated] = Field(
+        (), description="UIDs of transfer syntaxes, the best first, among those proposed. Empty: the sender's order decides."
+    )
     networks: Annotated[tuple[IPv4Network | IPv6Network, ...], *_Separated] = Field(
         (), description="Networks (10.1.0.0/16) that are let in; others are rejected 1/1/1. Empty lets all in."
     )

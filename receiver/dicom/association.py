@@ -28,7 +28,8 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 from contract import Ending
 from receiver.dicom import machine, pdu
 from receiver.dicom.connection import Connection
-from receiver.dicom.negotiation import VERIFICATION, negotiate
+from receiver.dicom.items import MalformedPduError
+from receiver.dicom.negotiation import VERIFICATION, Negotiation, Service, service_of
 from receiver.dicom.p_data import (
     PDU_MAX_BYTES,
     Message,
@@ -40,7 +41,7 @@ from receiver.dicom.p_data import (
     StoreContext,
     StoreRequest,
 )
-from receiver.dicom.status import Rejection, StoreStatus
+from receiver.dicom.status import ContextResult, Rejection, StoreStatus
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,10 @@ class Reception(ObjectReceiver, Protocol):
 
 class Host(Protocol):
     """What the receiver decides about associations. Called from their threads."""
+
+    @property
+    def negotiation(self) -> Negotiation:
+        """How presentation contexts are answered."""
 
     def admit(self, association: ServedAssociation, request: pdu.AssociateRq) -> Rejection | None:
         """Accept one more association, or reject it."""
@@ -135,18 +140,19 @@ class ServedAssociation(Association):
         if rejection is not None:
             self.acse.send_reject(*rejection)
             return
-        results = [negotiate(context) for context in request.contexts]
+        results, user_information = self._host.negotiation.answer(request)
         for proposed, result in zip(request.contexts, results, strict=True):
-            if result.result != 0:
+            if result.result != ContextResult.ACCEPTANCE:
                 continue
-            if proposed.abstract_syntax == VERIFICATION:
+            self._contexts[proposed.context_id] = None
+            service = service_of(proposed.abstract_syntax)
+            if service is Service.STORAGE:
+                self._contexts[proposed.context_id] = StoreContext(result.transfer_syntax)
+            elif service is Service.VERIFICATION:
                 context = build_context(VERIFICATION.decode())
                 context.context_id, context.result, context._as_scp = proposed.context_id, 0, True
                 self._accepted_cx[proposed.context_id] = context
-                self._contexts[proposed.context_id] = None
-            else:
-                self._contexts[proposed.context_id] = StoreContext(result.transfer_syntax)
-        self._our_dul.associate_ac = pdu.associate_ac(request=request, results=results, max_pdu_bytes=pdu.MAX_PDU_BYTES)
+        self._our_dul.associate_ac = pdu.associate_ac(request=request, results=results, user_information=user_information)
         reception = self._host.accepted(calling_ae=request.calling_ae, called_ae=request.called_ae, peer=self.peer)
         self._reception = reception
         objects = reception if self._host.may_store(request.calling_ae) else _NotAuthorized(reception)
@@ -215,7 +221,7 @@ class ServedAssociation(Association):
                 if message.is_valid_request:
                     self._serve_request(message, context_id)
                 else:
-                    self._malformed(pdu.MalformedPduError("a command without all that it needs"))
+                    self._malformed(MalformedPduError("a command without all that it needs"))
             elif state.current_state == machine.ESTABLISHED:
                 self._transfer()
             elif state.current_state == machine.AWAITING_CLOSE:
@@ -265,10 +271,10 @@ class ServedAssociation(Association):
             else:
                 self._ends_as(Ending.LOST)
                 self.dul.event_queue.put(machine.CLOSED)
-        except pdu.MalformedPduError as error:
+        except MalformedPduError as error:
             self._malformed(error)
 
-    def _malformed(self, error: pdu.MalformedPduError) -> None:
+    def _malformed(self, error: MalformedPduError) -> None:
         """End the association over what the peer sent, with one log line."""
         _log.warning("association aborted: %s", error, extra=self._extra())
         self._ends_as(Ending.ABORTED)
@@ -284,7 +290,7 @@ class ServedAssociation(Association):
         try:
             self.dimse.receive_primitive(primitive)
         except Exception as error:  # noqa: BLE001 - pynetdicom lets any exception out of a command set it cannot decode
-            raise pdu.MalformedPduError(f"a command that cannot be decoded ({type(error).__name__})") from None
+            raise MalformedPduError(f"a command that cannot be decoded ({type(error).__name__})") from None
 
     def _read_pdu(self, timeout_seconds: float) -> None:
         """Read one PDU and tell the state machine of it."""
@@ -300,7 +306,7 @@ class ServedAssociation(Association):
                 decoded, event = self._decode(head + body)
             self.dul._recv_pdu.put(decoded)
             self.dul.event_queue.put(event)
-        except pdu.MalformedPduError as error:
+        except MalformedPduError as error:
             self._malformed(error)
         except TimeoutError:
             if state == machine.ESTABLISHED:
@@ -316,7 +322,7 @@ class ServedAssociation(Association):
         try:
             return self.dul._decode_pdu(bytearray(raw))
         except Exception as error:  # noqa: BLE001 - pynetdicom lets any exception out of a PDU that it cannot decode
-            raise pdu.MalformedPduError(f"a PDU that cannot be decoded ({type(error).__name__})") from None
+            raise MalformedPduError(f"a PDU that cannot be decoded ({type(error).__name__})") from None
 
     def _wait_for_close(self) -> None:
         """PS3.8 9.2, state 13."""
@@ -336,9 +342,9 @@ class ServedAssociation(Association):
 def _body_length(head: bytes, state: str) -> int:
     length = int.from_bytes(head[2:], "big")
     if head[0] not in (pdu.ABORT, pdu.ASSOCIATE_RQ if state == machine.AWAITING_RQ else pdu.RELEASE_RQ):
-        raise pdu.MalformedPduError("a PDU that does not belong here")
+        raise MalformedPduError("a PDU that does not belong here")
     if length > PDU_MAX_BYTES:
-        raise pdu.MalformedPduError("a PDU of impossible length")
+        raise MalformedPduError("a PDU of impossible length")
     return length
 
 

@@ -22,6 +22,7 @@ from pynetdicom import AE, _config
 
 from receiver.dicom.admission import Admission
 from receiver.dicom.association import Reception, ServedAssociation, Timeouts
+from receiver.dicom.negotiation import Negotiation
 from receiver.dicom.pdu import AssociateRq
 from receiver.dicom.status import TEMPORARY_CONGESTION, Rejection
 
@@ -73,6 +74,7 @@ class Listener:
         self,
         acceptor: Acceptor,
         admission: Admission,
+        negotiation: Negotiation,
         ports: Sequence[Port],
         *,
         shared: bool,
@@ -84,6 +86,7 @@ class Listener:
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
         _config.LOG_HANDLER_LEVEL = "none"
         self._acceptor, self._admission, self._timeouts = acceptor, admission, timeouts
+        self.negotiation = negotiation
         self._ae = AE(ae_title)
         self._connections: dict[ServedAssociation, tuple[str, ...] | None] = {}  # oldest first; what an association counts as
         self._changed = threading.Condition()

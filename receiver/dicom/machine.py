@@ -48,4 +48,5 @@ def harmless(request: pdu.AssociateRq) -> bytes:
     called, calling = (
         _NOT_PRINTABLE.sub(b"?", title).strip() or b"UNKNOWN" for title in (request.called_ae, request.calling_ae)
     )
-    return pdu.associate_rq(called_ae=called, calling_ae=calling, contexts=(), max_pdu_bytes=request.max_pdu_bytes)
+    max_pdu_bytes = request.user_information.max_pdu_bytes
+    return pdu.associate_rq(called_ae=called, calling_ae=calling, contexts=(), max_pdu_bytes=max_pdu_bytes)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from receiver.dicom import pdu
-from receiver.dicom.pdu import MalformedPduError
+from receiver.dicom.items import MalformedPduError
 from receiver.dicom.status import UNRECOGNIZED_OPERATION, StoreStatus
 
 BUFFER_BYTES = 256 * 1024

@@ -7,10 +7,10 @@ a peer may propose any; nothing but their padding is interpreted.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from receiver.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from receiver.dicom.items import MalformedPduError, Roles, UserInformation, item, items
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)  # PS3.8 9.3.1
 HEADER_BYTES = 6  # type, reserved, length
@@ -34,17 +34,11 @@ AFFECTED_SOP_INSTANCE_UID = 0x1000
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 MAX_PDU_BYTES = 131072
 """What both our sides ask the peer to keep below (PS3.8 D.1): large enough that headers and system calls cost nothing."""
-
 _LO_MAX_CHARACTERS = 64  # PS3.5 6.2
 _APPLICATION_CONTEXT, _CONTEXT_RQ, _CONTEXT_AC, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
-_MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS_UID, _IMPLEMENTATION_VERSION_NAME = 0x51, 0x52, 0x55
 
 RELEASE_RQ_PDU = struct.pack(">BxIxxxx", RELEASE_RQ, 4)
-
-
-class MalformedPduError(ValueError):
-    """Bytes that are no PDU or command set. The text says what is wrong and quotes no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,69 +61,77 @@ class ContextResult:
 
 @dataclass(frozen=True, slots=True)
 class AssociateRq:
-    """An A-ASSOCIATE-RQ. The AE titles are the 16 bytes of the wire; `max_pdu_bytes` is 0 for no limit."""
+    """An A-ASSOCIATE-RQ. The AE titles are the 16 bytes of the wire."""
 
     called_ae: bytes
     calling_ae: bytes
     application_context: bytes
     contexts: tuple[ProposedContext, ...]
-    max_pdu_bytes: int
+    user_information: UserInformation
 
     @classmethod
     def parse(cls, body: bytes) -> AssociateRq:
         """From the bytes after the PDU's header. Raises MalformedPduError."""
         if len(body) < 68:
             raise MalformedPduError("A-ASSOCIATE-RQ shorter than its fixed fields")
-        application_context, contexts, max_pdu_bytes = b"", [], 0
-        for kind, value in _items(body[68:]):
+        application_context, contexts, user_information = b"", [], UserInformation()
+        for kind, value in items(body[68:]):
             if kind == _APPLICATION_CONTEXT:
                 application_context = value.rstrip(b"\0 ")
             elif kind == _CONTEXT_RQ:
                 contexts.append(_proposed_context(value))
             elif kind == _USER_INFORMATION:
-                max_pdu_bytes = _max_pdu_bytes(value)
+                user_information = UserInformation.parse(value)
         if len({context.context_id for context in contexts}) != len(contexts):
             raise MalformedPduError("A-ASSOCIATE-RQ with a presentation context id twice")
-        return cls(body[4:20], body[20:36], application_context, tuple(contexts), max_pdu_bytes)
+        return cls(body[4:20], body[20:36], application_context, tuple(contexts), user_information)
 
 
-def associate_rq(*, called_ae: bytes, calling_ae: bytes, contexts: Iterable[ProposedContext], max_pdu_bytes: int) -> bytes:
-    """A whole A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles are at most 16 bytes."""
-    items = b"".join(
-        _item(
+def associate_rq(
+    *,
+    called_ae: bytes,
+    calling_ae: bytes,
+    contexts: Iterable[ProposedContext],
+    max_pdu_bytes: int = MAX_PDU_BYTES,
+    roles: Mapping[bytes, Roles] | None = None,
+) -> bytes:
+    """A whole A-ASSOCIATE-RQ (PS3.8 9.3.2). AE titles are at most 16 bytes; `roles` are by SOP class UID."""
+    context_items = b"".join(
+        item(
             _CONTEXT_RQ,
             bytes((context.context_id, 0, 0, 0))
-            + _item(_ABSTRACT_SYNTAX, context.abstract_syntax)
-            + b"".join(_item(_TRANSFER_SYNTAX, syntax) for syntax in context.transfer_syntaxes),
+            + item(_ABSTRACT_SYNTAX, context.abstract_syntax)
+            + b"".join(item(_TRANSFER_SYNTAX, syntax) for syntax in context.transfer_syntaxes),
         )
         for context in contexts
     )
-    return _associate(ASSOCIATE_RQ, called_ae.ljust(16), calling_ae.ljust(16), items, max_pdu_bytes)
+    user_information = UserInformation(max_pdu_bytes=max_pdu_bytes, roles=roles or {})
+    return _associate(ASSOCIATE_RQ, called_ae.ljust(16), calling_ae.ljust(16), context_items, user_information)
 
 
-def associate_ac(*, request: AssociateRq, results: Iterable[ContextResult], max_pdu_bytes: int) -> bytes:
+def associate_ac(*, request: AssociateRq, results: Iterable[ContextResult], user_information: UserInformation) -> bytes:
     """A whole A-ASSOCIATE-AC (PS3.8 9.3.3), the AE titles returned as they came."""
-    items = b"".join(
-        _item(_CONTEXT_AC, bytes((one.context_id, 0, one.result, 0)) + _item(_TRANSFER_SYNTAX, one.transfer_syntax))
+    context_items = b"".join(
+        item(_CONTEXT_AC, bytes((one.context_id, 0, one.result, 0)) + item(_TRANSFER_SYNTAX, one.transfer_syntax))
         for one in results
     )
-    return _associate(ASSOCIATE_AC, request.called_ae, request.calling_ae, items, max_pdu_bytes)
+    return _associate(ASSOCIATE_AC, request.called_ae, request.calling_ae, context_items, user_information)
 
 
 def parse_associate_ac(body: bytes) -> tuple[dict[int, ContextResult], int]:
     """(results by context id, the peer's largest PDU or 0) of the bytes after the header. Raises MalformedPduError."""
     if len(body) < 68:
         raise MalformedPduError("A-ASSOCIATE-AC shorter than its fixed fields")
-    results, max_pdu_bytes = {}, 0
-    for kind, value in _items(body[68:]):
+    results, user_information = {}, UserInformation()
+    for kind, value in items(body[68:]):
         if kind == _CONTEXT_AC:
             if len(value) < 4:
                 raise MalformedPduError("presentation context item shorter than its fixed fields")
-            syntaxes = [syntax for sub, syntax in _items(value[4:]) if sub == _TRANSFER_SYNTAX]
+            syntaxes = [syntax for sub, syntax in items(value[4:]) if sub == _TRANSFER_SYNTAX]
             results[value[0]] = ContextResult(value[0], value[2], syntaxes[0] if syntaxes else b"")
         elif kind == _USER_INFORMATION:
-            max_pdu_bytes = _max_pdu_bytes(value)
-    return results, max_pdu_bytes
+            user_information = UserInformation.parse(value)
+    return results, user_information.max_pdu_bytes
 
 
 def command_elements(data: bytes | bytearray) -> dict[int, bytes]:
@@ -217,51 +219,25 @@ def store_response(
     return command_pdu(context_id, elements)
 
 
-def _associate(kind: int, called_ae: bytes, calling_ae: bytes, items: bytes, max_pdu_bytes: int) -> bytes:
-    user_information = (
-        _item(_MAXIMUM_LENGTH, struct.pack(">I", max_pdu_bytes))
-        + _item(_IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_CLASS_UID.encode())
-        + _item(_IMPLEMENTATION_VERSION_NAME, IMPLEMENTATION_VERSION_NAME.encode())
-    )
+def _associate(
+    kind: int, called_ae: bytes, calling_ae: bytes, context_items: bytes, user_information: UserInformation
+) -> bytes:
     body = (
         struct.pack(">Hxx16s16s32x", 1, called_ae, calling_ae)
-        + _item(_APPLICATION_CONTEXT, APPLICATION_CONTEXT)
-        + items
-        + _item(_USER_INFORMATION, user_information)
+        + item(_APPLICATION_CONTEXT, APPLICATION_CONTEXT)
+        + context_items
+        + item(_USER_INFORMATION, user_information.encode())
     )
     return struct.pack(">BxI", kind, len(body)) + body
-
-
-def _item(kind: int, value: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(value)) + value
-
-
-def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at < len(data):
-        if at + 4 > len(data):
-            raise MalformedPduError("an item that ends within its header")
-        kind, length = struct.unpack_from(">BxH", data, at)
-        at += 4 + length
-        if at > len(data):
-            raise MalformedPduError("an item that is longer than what holds it")
-        yield kind, data[at - length : at]
 
 
 def _proposed_context(value: bytes) -> ProposedContext:
     if len(value) < 4 or value[0] % 2 == 0:
         raise MalformedPduError("a presentation context without an odd id")
     abstract, transfer = b"", []
-    for kind, uid in _items(value[4:]):
+    for kind, uid in items(value[4:]):
         if kind == _ABSTRACT_SYNTAX:
             abstract = uid.rstrip(b"\0 ")
         elif kind == _TRANSFER_SYNTAX:
             transfer.append(uid.rstrip(b"\0 "))
     return ProposedContext(value[0], abstract, tuple(transfer))
-
-
-def _max_pdu_bytes(user_information: bytes) -> int:
-    for kind, value in _items(user_information):
-        if kind == _MAXIMUM_LENGTH and len(value) == 4:
-            return int.from_bytes(value, "big")
-    return 0

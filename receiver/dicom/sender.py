@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receiver.dicom import pdu
+from receiver.dicom.items import MalformedPduError
 from receiver.part10 import Head, Part10Error, read_head
 
 CONTEXTS_PER_ASSOCIATION = 128
@@ -126,7 +127,7 @@ class _Connection:
                     yield from self._send_over(
                         sock, first=first, waiting=waiting, contexts=contexts, results=results, pdu_bytes=pdu_bytes
                     )
-            except (_NotAssociatedError, OSError, pdu.MalformedPduError) as error:
+            except (_NotAssociatedError, OSError, MalformedPduError) as error:
                 for file in (first, *waiting):
                     yield SendResult(file.path, None, f"not sent: {_plain(error)}")
 
@@ -153,12 +154,12 @@ class _Connection:
                 message_id = message_id % 0xFFFF + 1
                 try:
                     status = self._store(sock, file, context_id, message_id, pdu_bytes)
-                except (OSError, pdu.MalformedPduError) as error:
+                except (OSError, MalformedPduError) as error:
                     yield SendResult(file.path, None, f"the connection was lost before the answer: {_plain(error)}")
                     return
                 yield SendResult(file.path, status, "" if status == 0 else f"answered with status 0x{status:04X}")
             file = next(waiting, None)
-        with contextlib.suppress(OSError, pdu.MalformedPduError):
+        with contextlib.suppress(OSError, MalformedPduError):
             sock.sendall(pdu.RELEASE_RQ_PDU)
             _receive_pdu(sock)
 
@@ -212,18 +213,18 @@ def _store_status(sock: socket.socket, message_id: int) -> int:
         if kind == pdu.ABORT:
             raise ConnectionAbortedError("the peer aborted the association")
         if kind != pdu.P_DATA_TF:
-            raise pdu.MalformedPduError(f"PDU type {kind} in place of the C-STORE response")
+            raise MalformedPduError(f"PDU type {kind} in place of the C-STORE response")
         at = 0
         while at < len(body):
             if at + pdu.PDV_HEADER_BYTES > len(body):
-                raise pdu.MalformedPduError("a PDV that ends within its header")
+                raise MalformedPduError("a PDV that ends within its header")
             length, _, control = struct.unpack_from(">IBB", body, at)
             command += body[at + 6 : at + 4 + length]
             at += 4 + max(length, 2)
             if control & pdu.LAST:
                 elements = pdu.command_elements(command)
                 if pdu.unsigned_short(elements, pdu.MESSAGE_ID_BEING_RESPONDED_TO) != message_id:
-                    raise pdu.MalformedPduError("a response to another message")
+                    raise MalformedPduError("a response to another message")
                 return pdu.unsigned_short(elements, pdu.STATUS)
 
 
@@ -231,7 +232,7 @@ def _receive_pdu(sock: socket.socket) -> tuple[int, bytes]:
     head = _receive(sock, pdu.HEADER_BYTES)
     length = int.from_bytes(head[2:], "big")
     if length > _LARGEST_ANSWER_BYTES:
-        raise pdu.MalformedPduError("an answer of more than 1 MiB")
+        raise MalformedPduError("an answer of more than 1 MiB")
     return head[0], _receive(sock, length)
 
 

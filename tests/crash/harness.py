@@ -16,6 +16,7 @@ from functools import partial
 
 from contract import Ending
 from receiver.dicom import pdu
+from receiver.dicom.items import MalformedPduError
 from receiver.index import index_bytes
 from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, association_folders, small_data_set, until
 
@@ -102,7 +103,7 @@ def _send(port: int, prefix: str, record: _Record, stopping: threading.Event) ->
                 peer.release()
             finally:
                 peer.sock.close()
-    except (OSError, AssertionError, pdu.MalformedPduError):
+    except (OSError, AssertionError, MalformedPduError):
         return  # killed: what was not answered was not acknowledged
 
 

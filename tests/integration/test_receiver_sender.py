@@ -13,6 +13,7 @@ import pytest
 
 from local.processes import LOOPBACK, free_port
 from receiver.dicom import pdu
+from receiver.dicom.items import UserInformation
 from receiver.dicom.sender import SendResult, send
 from receiver.part10 import head_bytes
 from tests.integration.test_receiver_disk import FailingDisk
@@ -111,7 +112,9 @@ def serve_one_object_each(server: socket.socket, objects: int) -> None:
         with sock, sock.makefile("rb") as stream:
             request = pdu.AssociateRq.parse(body_of(stream.read(6), stream))
             results = [pdu.ContextResult(context.context_id, 0, context.transfer_syntaxes[0]) for context in request.contexts]
-            sock.sendall(pdu.associate_ac(request=request, results=results, max_pdu_bytes=16384))
+            sock.sendall(
+                pdu.associate_ac(request=request, results=results, user_information=UserInformation(max_pdu_bytes=16384))
+            )
             for answered in (True, False):
                 command = body_of(stream.read(6), stream)
                 if len(command) <= 4:  # A-RELEASE-RQ

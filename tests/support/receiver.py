@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from contract.manifest import AssociationManifest, Entry, PartManifest
+from contract.manifest import AssociationManifest, Entry, PartManifest, QuarantinedObject
 from contract.message import InboundMessage
 from contract.strict import from_json
 from local.aws import Aws
@@ -100,7 +100,7 @@ class Edge:
     def _is_gone(self, association: str) -> bool:
         return not any(association in path.name for path in association_folders(self.settings.spool))
 
-    def data_set(self, entry: Entry) -> bytes:
+    def data_set(self, entry: Entry | QuarantinedObject) -> bytes:
         content = self.cloud.objects[entry.key]
         return content[144 + struct.unpack_from("<I", content, 140)[0] :]
 

@@ -13,12 +13,13 @@ import pytest
 
 from receiver.dicom.admission import Admission, AdmissionRules
 from receiver.dicom.counts import AssociationCounts, LocalCounts, SharedCounts
+from receiver.dicom.items import UserInformation
 from receiver.dicom.pdu import APPLICATION_CONTEXT, AssociateRq
 from receiver.dicom.status import Rejection
 
 
 def request(calling_ae: bytes = b"CT", called_ae: bytes = b"AHI", context: bytes = APPLICATION_CONTEXT) -> AssociateRq:
-    return AssociateRq(called_ae.ljust(16), calling_ae.ljust(16), context, (), 0)
+    return AssociateRq(called_ae.ljust(16), calling_ae.ljust(16), context, (), UserInformation())
 
 
 def admission(*, counts: AssociationCounts | None = None, has_room: bool = True, **rules: Any) -> Admission:
