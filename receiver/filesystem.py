@@ -58,6 +58,9 @@ class FileSystem(Protocol):
     def open(self, path: Path) -> IO[bytes]:
         """A file, open for reading."""
 
+    def free_bytes(self, path: Path) -> int:
+        """How much may still be written to the disk of a folder; 0 when it takes no more files."""
+
     def lock(self, path: Path, *, wait: bool = False) -> Callable[[], None] | None:
         """Lock a file, made when missing, until this process ends: a function that gives the lock back.
 
@@ -114,6 +117,11 @@ class LocalFileSystem:
     def open(self, path: Path) -> IO[bytes]:
         return path.open("rb", buffering=0)
 
+    def free_bytes(self, path: Path) -> int:
+        disk = os.statvfs(path)
+        no_more_files = disk.f_files > 0 and disk.f_favail == 0  # some file systems do not count
+        return 0 if no_more_files else disk.f_bavail * disk.f_frsize
+
     def lock(self, path: Path, *, wait: bool = False) -> Callable[[], None] | None:
         file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
         try:
@@ -134,3 +142,13 @@ class LocalFileSystem:
                 os.close(file)
 
         return release
+
+
+class UnsyncedFileSystem(LocalFileSystem):
+    """The same without any sync: a crash of the machine loses what was acknowledged. For benchmarks."""
+
+    def sync_file(self, file: int) -> None:
+        pass
+
+    def sync_folder(self, path: Path) -> None:
+        pass

@@ -9,21 +9,18 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
-from datetime import datetime
+from functools import partial
 
-from contract import Ending
-from contract.strict import utc_now
 from receiver.cloud import Cloud
 from receiver.dicom.admission import ae_title
-from receiver.dicom.p_data import ObjectSink, StoreRequest
-from receiver.dicom.status import Rejection, StoreStatus
-from receiver.filesystem import FileSystem, LocalFileSystem
+from receiver.dicom.status import Rejection
+from receiver.disk import Disk
+from receiver.filesystem import FileSystem, LocalFileSystem, UnsyncedFileSystem
 from receiver.listening import Sockets, make_listener, open_sockets
-from receiver.part10 import head_bytes
+from receiver.reception import AssociationReception
 from receiver.settings import Settings
-from receiver.spool import AssociationFolder, ObjectWriter, Spool
-from receiver.uploads import AssociationUpload, Uploads, UploadWorkers
+from receiver.spool import AssociationFolder, Spool
+from receiver.uploads import Uploads, UploadWorkers
 
 _LEFTOVERS_EVERY_SECONDS = 5.0
 
@@ -49,21 +46,27 @@ class Receiver:
         """
         shared = Sockets(shared_socket, shared_tls_socket)
         self._settings, self._shared = settings, any(shared)
+        files = files or (UnsyncedFileSystem() if settings.durability == "none" else LocalFileSystem())
         self._spool = Spool(
             settings.spool,
             edge=settings.edge_id,
-            files=files or LocalFileSystem(),
+            files=files,
             part_max_objects=settings.part_max_objects,
             part_max_bytes=settings.part_max_bytes,
             object_max_bytes=settings.object_max_bytes,
             owned=self._shared,
+        )
+        self._disk = Disk(
+            partial(files.free_bytes, settings.spool),
+            low_bytes=settings.disk_low_bytes,
+            reserve_bytes=settings.disk_reserve_bytes,
         )
         self.uploads = Uploads(cloud, bucket=settings.bucket)
         self._workers = UploadWorkers(
             self.uploads, workers=settings.upload_workers, backoff_max_seconds=settings.upload_backoff_max_seconds
         )
         self._sockets = shared if self._shared else open_sockets(settings)
-        self._listener = make_listener(settings, self._sockets, self, shared=self._shared)
+        self._listener = make_listener(settings, self._sockets, self, shared=self._shared, has_room=self._disk.has_room)
         self._leftovers: list[AssociationFolder] = []
         self._unreadable_told = 0
         self._stopping = threading.Event()
@@ -81,6 +84,8 @@ class Receiver:
 
     def start(self) -> None:
         """Recover what dead processes left, and accept associations. Raises OSError."""
+        if self._settings.durability == "none":
+            _log.warning("AHI_INGEST_DURABILITY is `none`: what is acknowledged may be lost; for benchmarks only")
         self._recover()
         self._workers.start()
         self._listener.start()
@@ -105,7 +110,8 @@ class Receiver:
             left = self.uploads.open_associations
             _log.warning("uploads left to the next start", extra={"associations": left})
         self._workers.stop(timeout_seconds=1)
-        self._spool.close()
+        if not self._listener.connections:  # otherwise a thread still writes: the kernel gives the spool back
+            self._spool.close()
 
     def _recover(self) -> None:
         """Take up what dead processes left and no sibling has taken up. Raises OSError; then it may be called again."""
@@ -148,86 +154,14 @@ class Receiver:
                 "peer": peer,
             },
         )
-        return AssociationReception(folder, self.uploads.begin(folder), calling_ae.rstrip(b"\0 "))
-
-
-class AssociationReception:
-    """One association that is being received: its objects go to its folder, and from there to its upload."""
-
-    def __init__(
-        self,
-        folder: AssociationFolder,
-        upload: AssociationUpload,
-        calling_ae: bytes,
-        now: Callable[[], datetime] = utc_now,
-    ) -> None:
-        self.association = folder.facts.association
-        self._folder, self._upload, self._calling_ae, self._now = folder, upload, calling_ae, now
-        self._objects = 0
-        self._failed = 0
-
-    def begin_object(self, request: StoreRequest) -> ObjectSink:
-        head = head_bytes(
-            sop_class=request.sop_class,
-            sop_instance=request.sop_instance,
-            transfer_syntax=request.transfer_syntax,
-            source_ae=self._calling_ae,
+        return AssociationReception(
+            folder,
+            self.uploads.begin(folder),
+            calling_ae.rstrip(b"\0 "),
+            self._disk,
+            strict=self._settings.validation == "strict",
+            confirmation_seconds=self._settings.confirmation_seconds if self._settings.durability == "cloud" else None,
         )
-        try:
-            return _Sink(self, self._folder.begin_object(head))
-        except OSError as error:
-            self.failed(error)
-            raise
-
-    def end(self, ending: Ending) -> None:
-        ended_at = self._now()
-        _log.info(
-            "association ended",
-            extra={
-                "association": self.association,
-                "ending": str(ending),
-                "objects": self._objects,
-                "not_stored": self._failed,
-            },
-        )
-        self._upload.end(ending, ended_at)
-
-    def stored(self, writer: ObjectWriter) -> None:
-        """Make an object durable and hand it to the upload. Raises OSError."""
-        self._upload.add(writer.commit())
-        self._objects += 1
-
-    def failed(self, error: OSError) -> None:
-        """The disk did not take an object."""
-        _log.error("object not stored", extra={"association": self.association, "error": error.strerror or str(error)})
-
-    def refused(self, status: StoreStatus) -> None:
-        self._failed += 1
-        _log.warning("object refused", extra={"association": self.association, "status": f"0x{status:04X}"})
-
-
-class _Sink:
-    """Where the P-DATA loop puts one object."""
-
-    def __init__(self, reception: AssociationReception, writer: ObjectWriter) -> None:
-        self._reception, self._writer = reception, writer
-
-    def write(self, chunks: list[memoryview]) -> None:
-        try:
-            self._writer.write(chunks)
-        except OSError as error:
-            self._reception.failed(error)
-            raise
-
-    def commit(self) -> None:
-        try:
-            self._reception.stored(self._writer)
-        except OSError as error:
-            self._reception.failed(error)
-            raise
-
-    def discard(self) -> None:
-        self._writer.discard()
 
 
 def _port_of(sock: socket.socket | None) -> int:

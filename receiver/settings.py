@@ -77,6 +77,22 @@ class Settings(BaseSettings):
     )
     drain_timeout_seconds: float = Field(10, ge=0, description="After SIGTERM, the time for associations and uploads to end.")
 
+    durability: Literal["object", "cloud", "none"] = Field(
+        "object",
+        description="What 0x0000 says: `object`, it is synced to disk; `cloud`, S3 has it too; `none`, nothing (benchmarks).",
+    )
+    confirmation_seconds: float = Field(
+        20, gt=0, description="With durability `cloud`, how long S3 may take; then 0xA700 is answered, and the object is kept."
+    )
+    validation: Literal["quarantine", "strict"] = Field(
+        "quarantine",
+        description="What cannot be read, or is not what its command named: `quarantine` keeps it, `strict` refuses it.",
+    )
+    disk_low_bytes: int = Field(5 * 10**9, ge=0, description="Free space of the spool's disk below which senders are slowed.")
+    disk_reserve_bytes: int = Field(
+        10**9, ge=0, description="Free space below which objects get 0xA700 and associations are rejected 2/3/1."
+    )
+
     part_max_objects: int = Field(5_000, ge=1, description="Objects in a part, which is one import job.")
     part_max_bytes: int = Field(10 * 10**9, ge=1, description="Bytes in a part.")
     object_max_bytes: int = Field(
@@ -101,6 +117,12 @@ class Settings(BaseSettings):
         if not value.isascii() or not value.isprintable() or "\\" in value or not value.strip():
             raise ValueError("expected printable ASCII without a backslash, not only spaces")
         return value
+
+    @model_validator(mode="after")
+    def _disk(self) -> Settings:
+        if self.disk_low_bytes < self.disk_reserve_bytes:
+            raise ValueError("AHI_INGEST_DISK_LOW_BYTES must be at least AHI_INGEST_DISK_RESERVE_BYTES")
+        return self
 
     @model_validator(mode="after")
     def _tls(self) -> Settings:

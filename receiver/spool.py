@@ -8,14 +8,16 @@ Format
     <spool>/out/<boot id>/<association id>/
         association.json                           who opened it, when; the limits of a part and of an object
         000001.tmp                                 an object that is arriving
-        000001-20261124T021501123Z.dcm             an object: its number in order of arrival, when it was acknowledged
+        000001-20261124T021501123Z.dcm             an object: its number in order of arrival, when it was durable
+        000001.unacknowledged                      empty: the object of this number was answered 0xA700, though it is kept
         sealed.json                                how and when the association ended, its sequence number
         manifest.json, part-1.json ...             what is announced; present once every object is in S3
     <spool>/out/<boot id>/removed-<association id>/   announced; being removed
 
 Invariants
     - A name ending in `.dcm` or `.json` holds its whole content durably: data is synced before the rename gives the name.
-    - An object that was answered 0x0000 is durable: its data, its name, and every folder above it.
+    - An object that was answered 0x0000 is durable: its data, its name, and every folder above it. Not each that is durable
+      was answered so: the process may have died before, or S3 did not confirm it in time, which a mark says.
     - Objects are numbered in order of arrival. S3 keys, parts, what is a repeat, and what is quarantined and why follow from
       the objects in this order and from association.json alone (receiver/placement.py), so that a crash changes none of it.
     - A folder is written by the holder of its boot folder's lock only. The kernel drops the lock with the process, so that a
@@ -51,7 +53,7 @@ from receiver.filesystem import Chunk, FileSystem
 
 _OBJECT_NAME = re.compile(r"([0-9]{6,})-([0-9]{8}T[0-9]{6})([0-9]{3})Z\.dcm", re.ASCII)
 _PART_NAME = re.compile(r"part-([0-9]+)\.json", re.ASCII)
-_TEMPORARY = ".tmp"
+_TEMPORARY, _UNACKNOWLEDGED = ".tmp", ".unacknowledged"
 _REMOVED = "removed-"
 
 
@@ -101,6 +103,7 @@ class StoredObject:
     path: Path
     size_bytes: int
     received_at: datetime
+    unacknowledged: bool = False
 
 
 class ObjectWriter:
@@ -176,6 +179,11 @@ class AssociationFolder:
         writer.write([head])
         return writer
 
+    def mark_unacknowledged(self, stored: StoredObject) -> None:
+        """Keep that an object, though it is durable, was not answered 0x0000. Raises OSError."""
+        self.files.close(self.files.create(self.path / f"{stored.number:06d}{_UNACKNOWLEDGED}"))
+        self.sync()
+
     def sync(self) -> None:
         """Make the folder's names durable. Raises OSError; then the folder takes no more objects."""
         try:
@@ -194,15 +202,16 @@ class AssociationFolder:
 
     def objects(self) -> list[StoredObject]:
         """The objects in order of arrival, as the folder holds them. Raises OSError."""
-        found = []
-        for name in self.files.names(self.path):
+        names, found = set(self.files.names(self.path)), []
+        for name in names:
             if match := _OBJECT_NAME.fullmatch(name):
                 number, seconds, milliseconds = match.groups()
                 received_at = datetime.strptime(seconds, "%Y%m%dT%H%M%S").replace(
                     microsecond=int(milliseconds) * 1000, tzinfo=UTC
                 )
                 path = self.path / name
-                found.append(StoredObject(int(number), path, self.files.size(path), received_at))
+                unacknowledged = f"{number}{_UNACKNOWLEDGED}" in names
+                found.append(StoredObject(int(number), path, self.files.size(path), received_at, unacknowledged))
         return sorted(found)
 
     def keep_manifests(self, manifest: AssociationManifest, parts: list[PartManifest]) -> None:

@@ -119,13 +119,15 @@ class AssociationUpload:
         self._lock = threading.Lock()
         self._added = self._placed = self._done = 0
         self._waiting: dict[int, tuple[_ObjectTask, ObjectIndex]] = {}  # read, but an earlier object is not yet
+        self._in_s3: set[str] = set()  # keys
+        self._repeats: dict[str, list[_ObjectTask]] = {}  # by the key that they wait for
         self._ended: tuple[Ending, datetime] | None = None
         self._finishing = self._announced = False
 
-    def add(self, stored: StoredObject) -> None:
-        """One more object is durable."""
+    def add(self, stored: StoredObject, confirmed: threading.Event | None = None) -> None:
+        """One more object is durable. `confirmed` is set once it, or the object that it repeats, is in S3."""
         with self._lock:
-            task = _ObjectTask(self, stored, self._added)
+            task = _ObjectTask(self, stored, self._added, confirmed)
             self._added += 1
         self.uploads.submit(task)
 
@@ -169,11 +171,19 @@ class AssociationUpload:
                     self.uploads.submit(one)
         return placed
 
-    def object_done(self) -> None:
-        """One more object is in S3, or is known to be a repeat."""
+    def object_done(self, task: _ObjectTask, place: Place) -> None:
+        """One more object is in S3, or is a repeat: that is done when what it repeats is."""
         with self._lock:
-            self._done += 1
+            if place.repeat and place.key not in self._in_s3:
+                self._repeats.setdefault(place.key, []).append(task)
+                return
+            self._in_s3.add(place.key)
+            done = [task, *self._repeats.pop(place.key, ())]
+            self._done += len(done)
             complete = self._finishing and self._done == self._added
+        for one in done:
+            if one.confirmed is not None:
+                one.confirmed.set()
         if complete:
             self.uploads.submit(self)
 
@@ -224,8 +234,10 @@ class AssociationUpload:
 class _ObjectTask:
     """One object: read it, place it, PUT it."""
 
-    def __init__(self, upload: AssociationUpload, stored: StoredObject, arrival: int) -> None:
-        self.upload, self.stored, self.arrival = upload, stored, arrival
+    def __init__(
+        self, upload: AssociationUpload, stored: StoredObject, arrival: int, confirmed: threading.Event | None
+    ) -> None:
+        self.upload, self.stored, self.arrival, self.confirmed = upload, stored, arrival, confirmed
         self.association = upload.association
         self.place: Place | None = None  # None while it is not read, or an earlier one is not
         self._read = False
@@ -250,7 +262,7 @@ class _ObjectTask:
                 cloud.put_bytes(self.place.key, content)
             else:
                 cloud.put_file(self.place.key, lambda: files.open(stored.path), stored.size_bytes)
-        self.upload.object_done()
+        self.upload.object_done(self, self.place)
 
 
 class UploadWorkers:

@@ -143,6 +143,9 @@ class ForgetfulFileSystem:
     def size(self, path: Path) -> int:
         return len(self._file(path).data)
 
+    def free_bytes(self, path: Path) -> int:
+        return 10**12
+
     def open(self, path: Path) -> IO[bytes]:
         return io.BytesIO(bytes(self._file(path).data))
 
