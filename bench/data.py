@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
@@ -36,6 +36,12 @@ CT = Kind(name="ct", sop_class=CTImageStorage, pixel_bytes=512 * 1024, objects=3
 TINY = Kind(name="tiny", sop_class=CTImageStorage, pixel_bytes=22 * 1024, objects=1000)
 LARGE = Kind(name="large", sop_class=EnhancedCTImageStorage, pixel_bytes=500 * 1024 * 1024, objects=1, frames=1000)
 KINDS = {kind.name: kind for kind in (CT, TINY, LARGE)}
+
+
+def kind_of(text: str) -> Kind:
+    """A kind by name, with another number of objects behind a colon: `ct`, `ct:1000`. Raises KeyError."""
+    name, _, objects = text.partition(":")
+    return replace(KINDS[name], objects=int(objects)) if objects else KINDS[name]
 
 
 def sop_instance(run: int, number: int) -> str:

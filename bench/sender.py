@@ -23,7 +23,7 @@ from typing import Protocol
 
 from pydicom.uid import ExplicitVRLittleEndian
 
-from bench.data import KINDS, LARGE, Kind, head, pixels, sop_instance
+from bench.data import LARGE, Kind, head, kind_of, pixels, sop_instance
 from receiver.dicom import pdu
 
 _CONTEXT_ID = 1
@@ -168,7 +168,7 @@ def run(mode: str, port: int, kind: Kind, associations: int, run_number: int) ->
     encode, count = _encoder(kind, max_pdu_bytes), kind.count(associations)
     requests = [encode(sop_instance(run_number, number), number % 0xFFFF + 1) for number in range(count)]
     warm_ups = [
-        encode(sop_instance(run_number, count + number), 1) if kind is not LARGE else () for number in range(associations)
+        encode(sop_instance(run_number, count + number), 1) if kind.name != LARGE.name else () for number in range(associations)
     ]
     fork = multiprocessing.get_context("fork")
     processes = min(associations, os.cpu_count() or 1)
@@ -210,4 +210,4 @@ def run(mode: str, port: int, kind: Kind, associations: int, run_number: int) ->
 
 if __name__ == "__main__":
     _mode, _port, _kind, _associations, _run = sys.argv[1:6]
-    json.dump(run(_mode, int(_port), KINDS[_kind], int(_associations), int(_run)), sys.stdout)
+    json.dump(run(_mode, int(_port), kind_of(_kind), int(_associations), int(_run)), sys.stdout)
