@@ -149,5 +149,5 @@ def _refusal(fault: Fault) -> ObjectRefusedError:
     return ObjectRefusedError(
         StoreStatus.DATA_SET_DIFFERS if fault.differs else StoreStatus.CANNOT_UNDERSTAND,
         offending_elements=(fault.tag[0] << 16 | fault.tag[1],) if fault.tag else (),
-        comment=fault.reason[:64],
+        comment=fault.reason,
     )
