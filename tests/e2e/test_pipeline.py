@@ -62,13 +62,22 @@ def sop_instance_uid(stack: RunningStack, row: StoredObject) -> str:
 
 
 def check_against_the_wire(stack: RunningStack, catalog: Queries, acknowledged: list[Stored], calling_ae: str) -> None:
-    """Each acknowledged object is in S3 byte for byte, has one ledger row, an instance in the catalog, an import result."""
+    """Each acknowledged object is in S3 byte for byte and has one ledger row, which says how it ended.
+
+    That is an import result and an instance in the catalog, or quarantine: of what is cut, or not what its command named.
+    """
     on_the_wire = {(one.sop_instance_uid, digest(one.data_set)) for one in acknowledged}
     (association,) = ended(catalog, calling_ae)
     rows = catalog.stored_objects(association.association)
     assert sorted(in_s3(stack, row) for row in rows) == sorted(on_the_wire)
-    assert sorted((row.sop_instance_uid, row.digest) for row in rows) == sorted(on_the_wire)
-    assert association.objects == len(on_the_wire)
+    quarantined = [row for row in rows if row.quarantine_reason]
+    rows = [row for row in rows if not row.quarantine_reason]
+    assert sorted((row.sop_instance_uid, row.digest) for row in rows) == sorted(
+        on_the_wire - {in_s3(stack, row) for row in quarantined}
+    )
+    assert (association.objects, association.quarantined) == (len(rows), len(quarantined))
+    assert 0 < len(quarantined) < len(rows) // 10
+    assert all(row.s3_key.startswith(f"quarantine/{association.edge}/") for row in quarantined)
     assert association.identical_repeats == len(acknowledged) - len(on_the_wire)
     assert {row.import_status for row in rows} <= {"IMPORTED", "FAILED"}
     assert all(row.image_set_id for row in rows if row.import_status == "IMPORTED")
@@ -292,6 +301,25 @@ def test_an_object_that_healthimaging_refuses_fails_the_execution_by_name_and_th
     assert refused.import_error_message
     assert refused.not_indexed_reason
     assert [row.import_status for row in catalog.stored_objects(placed.association)] == ["IMPORTED", "IMPORTED", "FAILED"]
+
+
+def test_a_quarantined_object_fails_the_execution_by_name_and_the_others_are_imported(
+    stack: RunningStack, catalog: Queries, tmp_path: Path
+) -> None:
+    paths = ct_series(tmp_path, 3, patient_id="QUARANTINE")
+    paths[1].write_bytes(paths[1].read_bytes()[:-1000])
+    with RecordingProxy(stack.dicom_address[1]) as proxy:
+        results = send(paths, host="127.0.0.1", port=proxy.port, calling_ae="QUARANTINE", called_ae="ANY")
+        assert [result.status for result in results] == [0, 0, 0]
+    (association,) = ended(catalog, "QUARANTINE")
+    assert failed_as(stack, association.association) == "Ingest.Incomplete"
+    assert (association.status, association.objects, association.quarantined) == ("INCOMPLETE", 2, 1)
+    (held,) = catalog.stored_objects(association.association, only_failed=True)
+    assert held.quarantine_reason == "cannot be read: the data set ends within an element"
+    assert held.s3_key.startswith(f"quarantine/{association.edge}/{association.association}/000002-")
+    assert in_s3(stack, held) == (proxy.acknowledged[1].sop_instance_uid, digest(proxy.acknowledged[1].data_set))
+    imported = [row.import_status for row in catalog.stored_objects(association.association) if not row.quarantine_reason]
+    assert imported == ["IMPORTED", "IMPORTED"]
 
 
 def failed_as(stack: RunningStack, association: str) -> str:
