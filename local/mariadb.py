@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 from local.processes import LOOPBACK, Process, ProcessError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 DATABASE = "ahi_ingest"
 USER = "ahi_ingest"
@@ -60,10 +60,10 @@ class MariaDb:
         self.address = address
 
     @classmethod
-    def start(cls, state_folder: Path, port: int) -> Self:
+    def start(cls, state_folder: Path, port: int, options: Sequence[str] = ()) -> Self:
         """Start the server of `state_folder` (made when it is missing) on loopback, and return when it answers.
 
-        Raises ProcessError when MariaDB is not installed, or does not start.
+        `options` are the server's, beside its usual ones. Raises ProcessError when MariaDB is not installed, or does not start.
         """
         server = _program("mariadbd")
         state_folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +99,7 @@ class MariaDb:
                 "--max-connections=200",
                 "--innodb-buffer-pool-size=128M",
                 "--innodb-flush-log-at-trx-commit=1",
+                *options,
             ],
             log_path=log_path,
             ready=_greets(port),

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambdas.errors import StorageNotFoundError, StorageRefusedError, StorageUnavailableError
 
 if TYPE_CHECKING:
+    from mypy_boto3_rds import RDSClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
@@ -138,6 +139,13 @@ def read_secret(secret_arn: str, client: SecretsManagerClient | None = None) -> 
     client = client or boto3.client("secretsmanager", config=_CONFIG)
     with _named("secretsmanager:GetSecretValue"):
         return client.get_secret_value(SecretId=secret_arn)["SecretString"]
+
+
+def database_token(host: str, port: int, user: str, client: RDSClient | None = None) -> str:
+    """A password for a connect by IAM within 15 minutes; signed here, without a request. Raises StorageUnavailableError."""
+    client = client or boto3.client("rds", config=_CONFIG)
+    with _named("rds-db:connect"):
+        return client.generate_db_auth_token(DBHostname=host, Port=port, DBUsername=user)
 
 
 @contextmanager

@@ -20,12 +20,15 @@ from lambdas.errors import CatalogRefusedError, CatalogUnavailableError, IngestE
 
 Result = TypeVar("Result")
 Row = dict[str, Any]
+MakeToken = Callable[[str, int, str], str]
+"""(host, port, user) -> a password that is good for one connect, some minutes from now."""
 
 LOCK_ATTEMPTS = 12
-CONNECT_ATTEMPTS = 2
 _LOCK_WAIT_SECONDS = 10
-_BACKOFF_FIRST_SECONDS = 0.02
-_BACKOFF_CAP_SECONDS = 1.0
+_LOCK_PAUSES_SECONDS = (0.02, 1.0)  # first and longest, before jitter
+_AWAY_PAUSES_SECONDS = (0.2, 5.0)
+# A cluster that had paused answers after 15 to 30 s (Aurora guide, "Scaling to Zero ACUs with automatic pause and resume").
+_CONNECT_SECONDS = 30
 
 # Error codes: MySQL 8.0 Error Reference, "Server Error Message Reference" and "Client Error Message Reference".
 _LOCK_CONFLICTS = {
@@ -49,15 +52,17 @@ _CONNECTION_LOST = {
     2014,  # CR_COMMANDS_OUT_OF_SYNC, after a connection that broke within an answer
     4031,  # ER_CLIENT_INTERACTION_TIMEOUT
 }
-_UNAVAILABLE = _CONNECTION_LOST | {
+_AWAY = _CONNECTION_LOST | {
     1040,  # ER_CON_COUNT_ERROR
+    2002,  # CR_CONNECTION_ERROR
+    2003,  # CR_CONN_HOST_ERROR
+}
+_UNAVAILABLE = _AWAY | {
     1045,  # ER_ACCESS_DENIED_ERROR, for as long as a password is being rotated
     1129,  # ER_HOST_IS_BLOCKED
     1203,  # ER_TOO_MANY_USER_CONNECTIONS
     1226,  # ER_USER_LIMIT_REACHED
     1317,  # ER_QUERY_INTERRUPTED
-    2002,  # CR_CONNECTION_ERROR
-    2003,  # CR_CONN_HOST_ERROR
     2005,  # CR_UNKNOWN_HOST
     2026,  # CR_SSL_CONNECTION_ERROR
 }
@@ -84,17 +89,23 @@ class CatalogSettings:
     ca_file: str | None = None
 
     @classmethod
-    def of_secret(cls, text: str, *, tls: str, ca_file: str | None) -> Self:
-        """From a secret in the form of RDS's own: {host, port, username, password, dbname}. Raises ContractError."""
+    def of_secret(cls, text: str, *, tls: str, ca_file: str | None, make_token: MakeToken | None = None) -> Self:
+        """From a secret in the form of RDS's own: {host, port, username, password, dbname}. Raises ContractError.
+
+        With `make_token` the password is a token that it makes, for IAM authentication, and the secret needs none.
+        """
         if tls not in ("verify", "off"):
             raise ContractError("CATALOG_TLS: expected `verify` or `off`")
+        if make_token is not None and tls == "off":
+            raise ContractError("CATALOG_AUTH: `iam` sends a token as it is, so CATALOG_TLS must be `verify`")
         try:
             secret = json.loads(text)
+            host, port, user = str(secret["host"]), int(secret["port"]), str(secret["username"])
             return cls(
-                host=str(secret["host"]),
-                port=int(secret["port"]),
-                user=str(secret["username"]),
-                password=str(secret["password"]),
+                host=host,
+                port=port,
+                user=user,
+                password=make_token(host, port, user) if make_token else str(secret["password"]),
                 database=str(secret["dbname"]),
                 tls="off" if tls == "off" else "verify",
                 ca_file=ca_file,
@@ -116,7 +127,7 @@ def open_connection(settings: CatalogSettings, *, cursor_class: type[MySqlCursor
         database=settings.database,
         charset="utf8mb4",
         cursorclass=cursor_class,
-        connect_timeout=10,
+        connect_timeout=_CONNECT_SECONDS,
         read_timeout=90,
         write_timeout=90,
         **({"ssl_disabled": True} if settings.tls == "off" else {"ssl": _tls_context(settings.ca_file)}),
@@ -159,41 +170,56 @@ class Cursor:
 class Catalog:
     """Transactions on one connection, which is opened when first needed and again whenever it was lost.
 
-    Not for sharing between threads. `load_settings` is asked at each connect, so that a rotated password is picked up.
+    Not for sharing between threads. `load_settings` is asked at each connect, so that a rotated password is picked up, and
+    an IAM token is always a new one. A database that is away, fails over or resumes is waited for `wait_seconds`.
     """
 
     def __init__(
         self,
         load_settings: Callable[[], CatalogSettings],
         *,
+        wait_seconds: float = 0,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
         connect: Callable[[CatalogSettings], pymysql.Connection[Any]] = open_connection,
     ) -> None:
         self._load_settings = load_settings
+        self._wait_seconds = wait_seconds
         self._sleep = sleep
+        self._clock = clock
         self._connect = connect
         self._connection: pymysql.Connection[Any] | None = None
 
     def transaction(self, work: Callable[[Cursor], Result]) -> Result:
         """Run `work` in one transaction and commit. It may be run several times, so it must give the same rows when repeated.
 
-        Deadlocks and lock waits are retried with full jitter, a lost connection is opened again.
+        Deadlocks and lock waits are retried with full jitter; a lost connection is opened again, at once the first time.
         Raises CatalogUnavailableError, CatalogRefusedError, and what `work` raises (after a rollback).
         """
-        lock_attempts = connect_attempts = 0
+        conflicts = losses = 0
+        began = self._clock()
         while True:
             try:
                 return self._once(work)
             except pymysql.Error as error:
                 code = _code(error)
-                if code in _LOCK_CONFLICTS and (lock_attempts := lock_attempts + 1) < LOCK_ATTEMPTS:
-                    ceiling = min(_BACKOFF_CAP_SECONDS, _BACKOFF_FIRST_SECONDS * 2**lock_attempts)
-                    self._sleep(random.uniform(0, ceiling))
-                elif code not in _CONNECTION_LOST or (connect_attempts := connect_attempts + 1) >= CONNECT_ATTEMPTS:
+                if code in _LOCK_CONFLICTS and (conflicts := conflicts + 1) < LOCK_ATTEMPTS:
+                    self._pause(conflicts, _LOCK_PAUSES_SECONDS)
+                elif code in _AWAY and self._clock() - began < self._wait_seconds:
+                    losses += 1
+                    if losses > 1 or code not in _CONNECTION_LOST:
+                        self._pause(losses, _AWAY_PAUSES_SECONDS)
+                elif code in _CONNECTION_LOST and losses == 0:
+                    losses = 1
+                else:
                     # Not chained: the server's own text quotes values.
                     raise named_error(error) from None
             except UnicodeError:
                 raise CatalogRefusedError("a text holds what is no Unicode character") from None
+
+    def _pause(self, attempt: int, seconds: tuple[float, float]) -> None:
+        first, longest = seconds
+        self._sleep(random.uniform(0, min(longest, first * 2**attempt)))
 
     def close(self) -> None:
         """Close the connection. The next transaction opens another."""

@@ -1,6 +1,7 @@
 """What every handler needs, made once per process and kept across invocations, as the environment says.
 
 CATALOG_SECRET_ARN          a secret in Secrets Manager: {host, port, username, password, dbname}
+CATALOG_AUTH                `password` (default): the secret's; `iam`: a token of RDS, made anew at each connect
 CATALOG_TLS                 `verify` (default): TLS with a certificate that is checked; `off`: a database on this machine
 CATALOG_CA_FILE             the certificate authorities to trust for it, beside the system's; optional
 DEFAULT_ISSUERS             issuers of PatientIDs that come without one, as JSON (lambdas.logic.issuers); optional
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
+from contract.strict import ContractError
 from lambdas.catalog import Catalog, CatalogSettings
 from lambdas.logic.issuers import DefaultIssuers, parse_issuers
 
@@ -24,21 +26,28 @@ if TYPE_CHECKING:
 
 log = Logger(service="ingest")
 
+_CATALOG_WAIT_SECONDS = 45
+"""Longer than a failover or a paused Aurora takes; with a last connect that hangs, shorter than any function's timeout."""
+
 
 def catalog_settings() -> CatalogSettings:
     """Where the catalog is, as the secret says now. Raises ContractError, StorageUnavailableError, StorageRefusedError."""
-    from lambdas.adapters.aws import read_secret  # noqa: PLC0415 - boto3 is slow to import
+    from lambdas.adapters.aws import database_token, read_secret  # noqa: PLC0415 - boto3 is slow to import
 
+    auth = os.environ.get("CATALOG_AUTH", "password")
+    if auth not in ("password", "iam"):
+        raise ContractError("CATALOG_AUTH: expected `password` or `iam`")
     return CatalogSettings.of_secret(
         read_secret(os.environ["CATALOG_SECRET_ARN"]),
         tls=os.environ.get("CATALOG_TLS", "verify"),
         ca_file=os.environ.get("CATALOG_CA_FILE") or None,
+        make_token=database_token if auth == "iam" else None,
     )
 
 
 @cache
 def catalog() -> Catalog:
-    return Catalog(catalog_settings)
+    return Catalog(catalog_settings, wait_seconds=_CATALOG_WAIT_SECONDS)
 
 
 @cache

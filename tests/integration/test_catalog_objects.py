@@ -7,6 +7,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import permutations
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,6 +79,39 @@ def test_indexers_side_by_side_on_one_study_lose_nothing(
     for one in slices:
         index_slice(catalog, storage, one, {})
     assert everything(catalog, INDEX_TABLES) == parallel
+
+
+def test_32_indexers_at_once_on_one_study_end_with_every_row_and_the_latest_values(
+    catalog: Catalog, migrated_settings: CatalogSettings
+) -> None:
+    """Eight associations send the same study again, each in four slices, and each slice is indexed by four at a time."""
+    slices = [
+        [
+            made_object(
+                number, order=f"{association}.{number:03}", association=f"A{association}", text=f"said by {association}"
+            )
+            for number in range(first, first + 15)
+        ]
+        for one in range(8)
+        for first in range(0, 60, 15)
+    ]
+    together = Barrier(32)
+
+    def index(indexer: int) -> None:
+        own = Catalog(lambda: migrated_settings)
+        together.wait(60)
+        for offset in (0, 8, 16, 24):
+            objects = slices[(indexer + offset) % 32]
+            own.transaction(lambda cursor, objects=objects: write_indexed(cursor, objects))  # type: ignore[misc]
+        own.close()
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(index, range(32)))
+    counts = {table: len(found) for table, found in everything(catalog, INDEX_TABLES).items() if table != "change_log"}
+    assert counts == {"stored_object": 480, "patient": 1, "study": 1, "series": 1, "instance": 60, "conflict": 0}
+    assert {row["image_type"] for row in rows(catalog, "instance")} == {"said by 7"}
+    assert [row["study_description"] for row in rows(catalog, "study")] == ["said by 7"]
+    assert {row["not_indexed_reason"] for row in rows(catalog, "stored_object")} == {None}
 
 
 def test_the_same_uid_under_another_parent_is_a_conflict_and_moves_nothing(catalog: Catalog) -> None:
