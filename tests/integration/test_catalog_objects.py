@@ -92,7 +92,7 @@ def test_32_indexers_at_once_on_one_study_end_with_every_row_and_the_latest_valu
             )
             for number in range(first, first + 15)
         ]
-        for one in range(8)
+        for association in range(8)
         for first in range(0, 60, 15)
     ]
     together = Barrier(32)
