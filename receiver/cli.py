@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
-from types import FrameType
 
-import typer
-
-from receiver.aws import AwsCloud
-from receiver.cloud import CloudRefusedError
+from receiver.filesystem import LocalFileSystem
+from receiver.listening import open_sockets
 from receiver.logs import configure_logs
+from receiver.process import StopRequest, connect_cloud, starting
 from receiver.service import Receiver
-from receiver.settings import SettingsError, read_settings
-from receiver.spool import SpoolInUseError
+from receiver.settings import read_settings
+from receiver.spool import own_spool
+from receiver.supervisor import Supervisor
 
 
 def receive() -> None:
@@ -24,28 +21,19 @@ def receive() -> None:
     Configured by AHI_INGEST_* variables (docs/configuration.md) and the standard AWS_* variables. Prints one JSON line with
     the port when it is ready, logs JSON to standard error, and ends in order on SIGTERM.
     """
-    try:
+    stop = StopRequest()
+    with starting():
         settings = read_settings()
         configure_logs(settings.log_level)
-        cloud = AwsCloud(bucket=settings.bucket, queue_url=settings.queue_url, connections=settings.upload_workers + 2)
-        receiver = Receiver(settings, cloud)
+        receiver: Receiver | Supervisor
+        if settings.workers > 1:
+            own_spool(settings.spool, LocalFileSystem())  # until this process ends
+            receiver = Supervisor(settings, open_sockets(settings), stop)
+        else:
+            receiver = Receiver(settings, connect_cloud(settings))
         receiver.start()
-    except (SettingsError, SpoolInUseError, CloudRefusedError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    except OSError as error:
-        typer.echo(
-            f"The receiver cannot start: {error}. Check AHI_INGEST_SPOOL, AHI_INGEST_HOST and AHI_INGEST_PORT.", err=True
-        )
-        raise typer.Exit(2) from None
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    sys.stdout.write(json.dumps({"event": "ready", "port": receiver.port, "ae_title": settings.ae_title}) + "\n")
+    ready = {"event": "ready", "port": receiver.port, "tls_port": receiver.tls_port, "ae_title": settings.ae_title}
+    sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
     stop.wait()
     receiver.stop()

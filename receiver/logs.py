@@ -11,21 +11,25 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON."""
+    """A record as one line of JSON, with what is given here in each."""
+
+    def __init__(self, **each_line: object) -> None:
+        super().__init__()
+        self._each_line = each_line
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"time": time, "level": record.levelname, "event": record.getMessage()}
+        line = {"time": time, "level": record.levelname, "event": record.getMessage(), **self._each_line}
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
-def configure_logs(level: str) -> None:
-    """Log to standard error from now on."""
+def configure_logs(level: str, **each_line: object) -> None:
+    """Log to standard error from now on, with what is given here in each line."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(**each_line))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("botocore", "boto3", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,37 +16,16 @@ from receiver.dicom import pdu
 from receiver.dicom.sender import send
 from receiver.index import index_bytes
 from tests.support.dicom import ct_series
+from tests.support.processes import receiver_pid, run_receiver
 from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, association_folders, small_data_set, until
 
 STORAGE = {1: (CT, (EXPLICIT,))}
 MIB = 1024 * 1024
 
 
-def run_receiver(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A start that is expected to end by itself."""
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "receiver"]
-    return subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=30, check=False)
-
-
 def peak_rss_bytes(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
-def receiver_pid(edge: EdgeProcess) -> int:
-    assert edge.process is not None
-    group = edge.process.group
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(stat[2]) == group and command.endswith(b"-m\0receiver\0") and b"guardian" not in command:
-                return int(entry.name)
-    raise AssertionError("the receiver's process was not found")
 
 
 def test_a_study_arrives_in_s3_with_its_manifest_and_a_message(aws: Aws, bucket: str, tmp_path: Path) -> None:
