@@ -37,6 +37,12 @@ ON DUPLICATE KEY UPDATE association = VALUES(association)
 
 _ADOPT = "UPDATE import_job SET execution_arn = %s WHERE association = %s AND part = %s AND attempt = %s"
 
+# Its results are whole, whatever its execution failed by afterwards.
+_SETTLE = """
+UPDATE import_job SET error = NULL, cause = NULL
+WHERE association = %s AND part = %s AND attempt < %s AND status = 'COMPLETED'
+"""
+
 _EXISTS = "SELECT attempt FROM import_job WHERE association = %s AND part = %s AND attempt = %s"
 
 _RECORD = """
@@ -197,7 +203,9 @@ def open_attempt(
 ) -> bool:
     """Open an attempt; False when somebody else has: read `latest_attempt` then."""
     row = (key.association, key.part, key.attempt, client_token, execution_arn, input_s3_uri, output_s3_uri)
-    return cursor.execute(_OPEN, row) == 1
+    opened = cursor.execute(_OPEN, row) == 1
+    cursor.execute(_SETTLE, (key.association, key.part, key.attempt))
+    return opened
 
 
 def adopt(cursor: Cursor, key: AttemptKey, execution_arn: str) -> None:

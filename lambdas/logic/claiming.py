@@ -113,8 +113,10 @@ def _wanted(cursor: Cursor, part: Part, latest: Attempt | None) -> _Wanted | Non
         before = scopes.reasons(cursor, part.association, part.part)
         copied = [one.position for one in scopes.copies(cursor, _key(part, latest.attempt))]
         return _Wanted(attempt=following, reason=before[0] if before else Reason.WHOLE, positions=copied or None)
-    if latest.status != COMPLETED:
-        return None
+    return _wanted_after_success(cursor, part, following) if latest.status == COMPLETED else None
+
+
+def _wanted_after_success(cursor: Cursor, part: Part, following: int) -> _Wanted | None:
     if positions := retryable(cursor, part.association, part.part):
         return _Wanted(attempt=following, reason=Reason.SERVICE_FAULT, positions=positions)
     if part.failed_only and (positions := scopes.not_imported(cursor, part.association, part.part)):
