@@ -8,7 +8,10 @@ from aws_cdk import App
 
 from cdk.bundle import Bundle, build
 from cdk.config import Config
+from cdk.stacks.catalog import CatalogStack
+from cdk.stacks.imaging import ImagingStack
 from cdk.stacks.ingest import IngestStack
+from cdk.stacks.network import NetworkStack
 from cdk.stacks.storage import StorageStack
 
 # Behaviour of the library that new projects should take. Here rather than in cdk.json, so that every way of synthesizing
@@ -19,6 +22,7 @@ _FEATURE_FLAGS = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "@aws-cdk/core:checkSecretUsage": True,
     "@aws-cdk/core:target-partitions": ["aws"],
+    "@aws-cdk/core:validateAgainstDefaultRules": True,
     "aws-cdk-lib/aws-events-targets:eventsTargetQueueSameAccount": True,
 }
 
@@ -26,7 +30,19 @@ _FEATURE_FLAGS = {
 def make_app(config: Config, *, output: Path | None = None, bundle: Bundle | None = None) -> App:
     """The app of one environment, to be synthesized to `output` (the CDK CLI's choice when there is none)."""
     app = App(outdir=str(output) if output else None, analytics_reporting=False, context=_FEATURE_FLAGS)
+    bundle = bundle or build(config.lambda_platform, ca_file=config.catalog.ca_file)
+    network = NetworkStack(app, f"{config.prefix}-network", config=config) if config.network.vpc != "none" else None
     storage = StorageStack(app, f"{config.prefix}-storage", config=config)
-    bundle = bundle or build(config.lambda_platform)
-    IngestStack(app, f"{config.prefix}-ingest", config=config, bundle=bundle, storage=storage)
+    catalog = CatalogStack(app, f"{config.prefix}-catalog", config=config, bundle=bundle, network=network)
+    given = config.imaging.datastore_id and config.imaging.import_role_arn
+    imaging = None if given else ImagingStack(app, f"{config.prefix}-imaging", config=config, objects=storage.objects)
+    IngestStack(
+        app,
+        f"{config.prefix}-ingest",
+        config=config,
+        bundle=bundle,
+        storage=storage,
+        catalog=catalog,
+        imaging=imaging,
+    )
     return app

@@ -27,6 +27,8 @@ from cdk.tools import ROOT, uv
 
 PYTHON_VERSION = "3.12"
 SOURCES = ("contract", "workflows", "lambdas")
+CA_FILE = "catalog-ca.pem"
+"""The name in the bundle of the certificate authorities that the functions trust for the catalog."""
 
 _NOT_AT_RUN_TIME = ("typer", "rich")
 _LEFT_OUT_FILES = frozenset({".lock", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
@@ -55,14 +57,17 @@ class Bundle:
     architecture: str
 
 
-def build(lambda_platform: str, *, build_folder: Path = ROOT / ".build" / "lambdas") -> Bundle:
-    """The bundle for "arm64", "x86_64" or "this-machine", built when `build_folder` has none of the same content.
+def build(lambda_platform: str, *, ca_file: Path | None = None, build_folder: Path = ROOT / ".build" / "lambdas") -> Bundle:
+    """The bundle for "arm64", "x86_64" or "this-machine", with `ca_file` in it, built when `build_folder` has none of the same
+    content.
 
     Raises BundleError, ToolMissingError.
     """
     files = dict(_files(_dependencies(lambda_platform, build_folder), leave_out="bin"))
     for source in SOURCES:
         files |= {f"{source}/{name}": path for name, path in _files(ROOT / source, leave_out="__pycache__")}
+    if ca_file:
+        files[CA_FILE] = ca_file
     digest = _digest(files)
     bundle = Bundle(build_folder / f"{digest}.zip", digest, _architecture(lambda_platform))
     if not bundle.path.exists():

@@ -83,6 +83,12 @@ class Config(Section):
         return (f"arn:aws:iam::*:role/{self.prefix}-*", *given)
 
     @property
+    def default_issuers(self) -> dict[str, str]:
+        """Issuers by EDGE and by EDGE/AE_TITLE, as lambdas.logic.issuers takes them."""
+        issuers = {name: edge.default_issuer for name, edge in self.edges.items() if edge.default_issuer}
+        return issuers | {f"{name}/{ae}": issuer for name, edge in self.edges.items() for ae, issuer in edge.issuers.items()}
+
+    @property
     def catalog_concurrency(self) -> int:
         """How many functions may hold a connection to the catalog at once; 0 when none are reserved.
 
@@ -110,6 +116,11 @@ def _contradictions(config: Config) -> Iterator[str]:
         )
     if config.catalog.new and config.network.vpc == "none":
         yield 'catalog: a new cluster needs a VPC: set network.vpc to "new" or "existing", or give catalog.secret_arn.'
+    if config.network.vpc != "none" and not config.catalog.new and not config.catalog.security_group_id:
+        yield (
+            "catalog.security_group_id is missing: give the security group of the database, so that functions may reach it; "
+            'or set network.vpc = "none" for a database that they reach from outside.'
+        )
     for name, edge in config.edges.items():
         if edge.receiver == "ecs" and not edge.image:
             yield f"edges.{name}.image is missing: give the receiver's container image, or another edges.{name}.receiver."

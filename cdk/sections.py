@@ -123,6 +123,9 @@ class Catalog(Section):
     security_group_id: Annotated[str, matching("|sg-[0-9a-f]+")] = Field(
         default="", description='the security group of the existing database, "sg-...", which is opened to the functions'
     )
+    port: Annotated[WholeNumber, Field(ge=1, le=65535)] = Field(
+        default=3306, description="the port of the existing database, to which its security group is opened"
+    )
     tls: Literal["verify", "off"] = Field(default="verify", description='"verify", or "off" for a database on the same machine')
     ca_file: Path | None = Field(default=None, description="a PEM file with the certificate authorities of the database")
     min_capacity: Annotated[float, Field(ge=0, le=256, multiple_of=0.5)] = Field(
@@ -195,6 +198,10 @@ class Edge(Section):
     )
     principal_arns: tuple[Annotated[str, matching("arn:aws:iam::[0-9]{12}:(role|user)/.+")], ...] = Field(
         default=(), description='for "elsewhere": the ARNs of the roles or users that the edge\'s policy is attached to'
+    )
+    default_issuer: str = Field(default="", description="the issuer of this edge's PatientIDs, for those that come without one")
+    issuers: dict[str, str] = Field(
+        default={}, description='a table of issuers by calling AE title, such as {CT_ROOM_1 = "HOSPITAL"}'
     )
     image: str = Field(default="", description='for "ecs": the container image of the receiver, by digest')
     spool_gibibytes: Annotated[WholeNumber, Field(ge=20, le=16384)] = Field(

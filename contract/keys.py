@@ -24,8 +24,10 @@ from contract.strict import ContractError
 from contract.uids import safe_name
 
 EXTERNAL_PREFIX = "external/"
+IMPORTS_PREFIX = "imports/"
 INSTANCES_PREFIX = "instances/"
 MANIFESTS_PREFIX = "manifests/"
+QUARANTINE_PREFIX = "quarantine/"
 RETRIES_PREFIX = "retries/"
 
 _PART = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
@@ -75,7 +77,7 @@ def instances_prefix(edge: str, association: str, part: int) -> str:
 
 def quarantine_key(edge: str, association: str, name: str) -> str:
     """The key of an object that was acknowledged and cannot be imported; `name` is a safe name."""
-    return f"quarantine/{_folder(edge, association)}{name}"
+    return f"{QUARANTINE_PREFIX}{_folder(edge, association)}{name}"
 
 
 def manifest_key(edge: str, association: str) -> str:
@@ -98,7 +100,7 @@ def part_manifest_key(edge: str, association: str, part: int) -> str:
 
 def imports_prefix(edge: str, association: str, part: int, attempt: int) -> str:
     """The prefix of HealthImaging's outputs of one attempt, for StartDICOMImportJob's outputS3Uri."""
-    return f"imports/{_folder(edge, association)}{part}/{attempt}/"
+    return f"{IMPORTS_PREFIX}{_folder(edge, association)}{part}/{attempt}/"
 
 
 def retries_prefix(edge: str, association: str, part: int, attempt: int) -> str:

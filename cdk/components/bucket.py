@@ -11,11 +11,9 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cdk.sections import Storage
-from contract.keys import EXTERNAL_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX
+from contract.keys import EXTERNAL_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX, QUARANTINE_PREFIX, RETRIES_PREFIX
 
-_QUARANTINE_PREFIX = "quarantine/"
-_KEPT_PREFIXES = (INSTANCES_PREFIX, _QUARANTINE_PREFIX, MANIFESTS_PREFIX)
-_STAGED_PREFIX = "retries/"
+_KEPT_PREFIXES = (INSTANCES_PREFIX, QUARANTINE_PREFIX, MANIFESTS_PREFIX)
 _STAGED_DAYS = 30  # longer than an execution can be redriven: 14 days after it ended
 _OLD_VERSIONS_DAYS = 30
 _LOGS_DAYS = 365
@@ -119,7 +117,7 @@ def _lifecycle(settings: Storage) -> list[s3.LifecycleRule]:
     rules = [
         s3.LifecycleRule(id="UnfinishedUploads", abort_incomplete_multipart_upload_after=Duration.days(7)),
         s3.LifecycleRule(id="OldVersions", noncurrent_version_expiration=Duration.days(_OLD_VERSIONS_DAYS)),
-        s3.LifecycleRule(id="StagedCopies", prefix=_STAGED_PREFIX, expiration=Duration.days(_STAGED_DAYS)),
+        s3.LifecycleRule(id="StagedCopies", prefix=RETRIES_PREFIX, expiration=Duration.days(_STAGED_DAYS)),
     ]
     if settings.archive_after_days:
         archive = s3.Transition(

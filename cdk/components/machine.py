@@ -11,6 +11,8 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 import workflows
+from cdk.components.logs import retention
+from cdk.config import Config
 
 
 class Machine(Construct):
@@ -21,15 +23,16 @@ class Machine(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, machine: str, name: str, substitutions: Mapping[str, str]
+        self, scope: Construct, construct_id: str, *, config: Config, machine: str, substitutions: Mapping[str, str]
     ) -> None:
         super().__init__(scope, construct_id)
-        self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        name = machine_name(config, machine)
+        self.role = iam.Role(self, "Role", role_name=f"{name}-machine", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
         log_group = logs.LogGroup(
             self,
             "Logs",
             log_group_name=f"/aws/vendedlogs/states/{name}",  # under vendedlogs, AWS needs no resource policy for each group
-            retention=logs.RetentionDays.THREE_MONTHS,
+            retention=retention(config),
             removal_policy=RemovalPolicy.DESTROY,
         )
         self.machine = sfn.StateMachine(
@@ -40,8 +43,14 @@ class Machine(Construct):
             definition_body=sfn.DefinitionBody.from_string(workflows.definition(machine)),
             definition_substitutions=dict(substitutions),
             role=self.role,
-            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ERROR, include_execution_data=False),
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
+            tracing_enabled=config.operations.tracing,
         )
+
+
+def machine_name(config: Config, machine: str) -> str:
+    """The name of a machine of `workflows` in an environment."""
+    return f"{config.prefix}-{machine}"
 
 
 def machine_arn(scope: Construct, name: str) -> str:

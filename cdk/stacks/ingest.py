@@ -4,11 +4,12 @@
     machine `ingest` changes status -> EventBridge -> FollowExecution
 
 Grants are written here, where both ends are in sight, and name what the code calls. The bucket, and the queue `external`
-of its events, are the storage stack's.
+of its events, are the storage stack's; the database and MigrateCatalog are the catalog stack's.
 """
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 from aws_cdk import CfnOutput, Duration, Environment, Stack
@@ -23,26 +24,30 @@ from constructs import Construct
 import workflows
 from cdk.bundle import Bundle
 from cdk.components.function import BundleFunction
-from cdk.components.machine import Machine, executions_arn, machine_arn
+from cdk.components.machine import Machine, executions_arn, machine_arn, machine_name
 from cdk.components.queues import DeadLetterQueue, Inbound
 from cdk.config import Config
+from cdk.stacks.catalog import CatalogStack
+from cdk.stacks.imaging import ImagingStack
 from cdk.stacks.storage import StorageStack
-from contract.keys import INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX
+from contract.keys import IMPORTS_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX
 
-_IMPORTS_PREFIX = "imports/"
 _ENDINGS = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 class _Kind(NamedTuple):
+    """`share`: of the concurrency that the catalog's connections allow, in proportion; 0 for a function that needs none."""
+
     timeout: Duration
     memory_mebibytes: int
+    share: int = 1
 
 
 _SHORT = _Kind(Duration.seconds(120), 512)
 _FUNCTIONS = {
-    "StartExecution": _Kind(Duration.seconds(20), 256),
+    "StartExecution": _Kind(Duration.seconds(20), 256, share=0),
     "RegisterAssociation": _SHORT,
-    "IndexObjects": _Kind(Duration.seconds(300), 1024),
+    "IndexObjects": _Kind(Duration.seconds(300), 1024, share=10),
     "ClaimImport": _SHORT,
     "StageCopies": _Kind(Duration.seconds(600), 512),
     "RecordJob": _SHORT,
@@ -50,7 +55,6 @@ _FUNCTIONS = {
     "RecordFailure": _SHORT,
     "ReconcileAssociation": _SHORT,
     "FollowExecution": _SHORT,
-    "MigrateCatalog": _Kind(Duration.seconds(300), 512),
 }
 _MESSAGES_PER_BATCH = 10
 _BATCHES_AT_ONCE = 5
@@ -60,7 +64,17 @@ _VISIBILITY_TIMEOUTS = 6  # AWS Lambda guide, "Using Lambda with Amazon SQS": at
 class IngestStack(Stack):
     """One environment's ingest. Everything that others must find has a fixed name, and is an output."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: Config, bundle: Bundle, storage: StorageStack) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Config,
+        bundle: Bundle,
+        storage: StorageStack,
+        catalog: CatalogStack,
+        imaging: ImagingStack | None,
+    ) -> None:
         super().__init__(
             scope,
             construct_id,
@@ -68,14 +82,16 @@ class IngestStack(Stack):
             env=Environment(region=config.region),
         )
         self._config = config
-        self._ingest_name, self._import_name = f"{config.prefix}-ingest", f"{config.prefix}-import"
+        self._ingest_name, self._import_name = machine_name(config, "ingest"), machine_name(config, "import")
         self._ingest_arn, self._import_arn = machine_arn(self, self._ingest_name), machine_arn(self, self._import_name)
 
-        self._objects = storage.objects
+        self._objects, self._catalog = storage.objects, catalog
+        self._datastore_id = imaging.datastore_id if imaging else config.imaging.datastore_id
+        self._import_role_arn = imaging.import_role_arn if imaging else config.imaging.import_role_arn
         self._functions = self._make_functions(bundle)
         self._inbound = {edge: self._make_inbound(edge) for edge in config.edges}
-        self._import = self._make_machine("Import", "import", self._import_name)
-        self._ingest = self._make_machine("Ingest", "ingest", self._ingest_name)
+        self._import = self._make_machine("Import", "import")
+        self._ingest = self._make_machine("Ingest", "ingest")
         self._event_dead_letters = DeadLetterQueue(self, "EventDeadLetters", queue_name=f"{config.prefix}-events-dlq").queue
         self._follow_executions()
         self._grant_to_functions()
@@ -83,20 +99,22 @@ class IngestStack(Stack):
         self._output()
 
     def _make_functions(self, bundle: Bundle) -> dict[str, lambda_.Function]:
-        environment = {
-            "CATALOG_SECRET_ARN": self._config.catalog.secret_arn,
-            "CATALOG_TLS": self._config.catalog.tls,
-            "INGEST_STATE_MACHINE_ARN": self._ingest_arn,
-        }
+        environment = self._catalog.environment_of_functions | {"INGEST_STATE_MACHINE_ARN": self._ingest_arn}
+        if self._config.default_issuers:
+            environment["DEFAULT_ISSUERS"] = json.dumps(self._config.default_issuers, sort_keys=True)
+        shares = sum(kind.share for kind in _FUNCTIONS.values())
+        at_once = self._config.catalog_concurrency
         return {
             name: BundleFunction(
                 self,
                 name,
-                prefix=self._config.prefix,
+                config=self._config,
                 bundle=bundle,
                 environment=environment,
                 timeout=kind.timeout,
                 memory_mebibytes=kind.memory_mebibytes,
+                placement=self._catalog.placement if kind.share else None,
+                reserved_concurrency=at_once * kind.share // shares if kind.share and at_once >= shares else None,
             ).function
             for name, kind in _FUNCTIONS.items()
         }
@@ -118,16 +136,16 @@ class IngestStack(Stack):
         )
         return inbound
 
-    def _make_machine(self, construct_id: str, machine: str, name: str) -> Machine:
+    def _make_machine(self, construct_id: str, machine: str) -> Machine:
         values = {f"{function}Function": made.function_arn for function, made in self._functions.items()} | {
             "ImportStateMachineArn": self._import_arn,
-            "DatastoreId": self._config.imaging.datastore_id,
-            "ImportRoleArn": self._config.imaging.import_role_arn,
+            "DatastoreId": self._datastore_id,
+            "ImportRoleArn": self._import_role_arn,
             "PollFirstSeconds": str(self._config.polling.first_seconds),
             "PollCapSeconds": str(self._config.polling.cap_seconds),
         }
         substitutions = {placeholder: values[placeholder] for placeholder in sorted(workflows.placeholders(machine))}
-        return Machine(self, construct_id, machine=machine, name=name, substitutions=substitutions)
+        return Machine(self, construct_id, config=self._config, machine=machine, substitutions=substitutions)
 
     def _follow_executions(self) -> None:
         """Best effort, as EventBridge is: the events' failures are kept, and the code asks Step Functions for the truth."""
@@ -149,18 +167,15 @@ class IngestStack(Stack):
 
     def _grant_to_functions(self) -> None:
         functions = self._functions
-        catalog_secret = iam.PolicyStatement(
-            actions=["secretsmanager:GetSecretValue"], resources=[self._config.catalog.secret_resource]
-        )
-        for name, function in functions.items():
-            if name != "StartExecution":
-                function.add_to_role_policy(catalog_secret)
+        for name, kind in _FUNCTIONS.items():
+            if kind.share:
+                self._catalog.grant_connect(functions[name])
         self._objects.grant_read(functions["RegisterAssociation"], MANIFESTS_PREFIX)
         self._objects.grant_read(functions["IndexObjects"], MANIFESTS_PREFIX, INSTANCES_PREFIX)
         self._objects.grant_read(functions["ClaimImport"], MANIFESTS_PREFIX)
         self._objects.grant_read(functions["StageCopies"], INSTANCES_PREFIX)
         self._objects.grant_write(functions["StageCopies"], RETRIES_PREFIX)
-        self._objects.grant_read(functions["CollectResults"], MANIFESTS_PREFIX, _IMPORTS_PREFIX)
+        self._objects.grant_read(functions["CollectResults"], MANIFESTS_PREFIX, IMPORTS_PREFIX)
         functions["StartExecution"].add_to_role_policy(
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])
         )
@@ -188,9 +203,7 @@ class IngestStack(Stack):
         ingest.add_to_policy(
             iam.PolicyStatement(actions=["events:PutTargets", "events:PutRule", "events:DescribeRule"], resources=[sync_rule])
         )
-        datastore = self.format_arn(
-            service="medical-imaging", resource="datastore", resource_name=self._config.imaging.datastore_id
-        )
+        datastore = self.format_arn(service="medical-imaging", resource="datastore", resource_name=self._datastore_id)
         import_.add_to_policy(
             iam.PolicyStatement(
                 actions=["medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"], resources=[datastore]
@@ -199,7 +212,7 @@ class IngestStack(Stack):
         import_.add_to_policy(
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
-                resources=[self._config.imaging.import_role_arn],
+                resources=[self._import_role_arn],
                 conditions={"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
             )
         )
@@ -216,7 +229,6 @@ class IngestStack(Stack):
         outputs = {
             "IngestStateMachineArn": self._ingest_arn,
             "ImportStateMachineArn": self._import_arn,
-            "MigrateCatalogFunctionName": self._functions["MigrateCatalog"].function_name,
             "EventDeadLettersUrl": self._event_dead_letters.queue_url,
         }
         for edge, inbound in self._inbound.items():

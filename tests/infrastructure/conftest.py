@@ -36,19 +36,19 @@ BROUGHT: dict[str, Any] = {
     "edges": {"here": {"principal_arns": ["arn:aws:iam::111122223333:role/receiver"]}},
     "network": {
         "vpc": "existing",
-        "vpc_id": "vpc-0a",
-        "subnet_ids": ["subnet-0a", "subnet-0b"],
+        "vpc_id": "vpc-0123456789abcdef0",
+        "subnet_ids": ["subnet-0123456789abcdef0", "subnet-1123456789abcdef0"],
         "availability_zones": ["us-east-1a", "us-east-1b"],
         "endpoints": False,
     },
     "storage": {
         "bucket_name": "a-bucket-of-ours",
         "existing": True,
-        "kms_key_arn": "arn:aws:kms:us-east-1:111122223333:key/0a",
+        "kms_key_arn": "arn:aws:kms:us-east-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef",
     },
     "catalog": {
         "secret_arn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:catalog-Ab12Cd",
-        "security_group_id": "sg-0a",
+        "security_group_id": "sg-0123456789abcdef0",
     },
     "imaging": {
         "datastore_id": "0123456789abcdef0123456789abcdef",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cdk.bundle import Bundle, BundleError, build
+from cdk.bundle import CA_FILE, Bundle, BundleError, build
 from cdk.tools import ROOT
 
 MEBIBYTE = 1024 * 1024
@@ -93,6 +93,11 @@ def test_building_it_elsewhere_gives_the_same_bytes(bundle: Bundle, tmp_path: Pa
     again = build("arm64", build_folder=tmp_path)
     assert again.digest == bundle.digest
     assert again.path.read_bytes() == bundle.path.read_bytes()
+
+
+def test_the_certificate_authorities_of_the_catalog_are_in_it(certificate_authority: Path) -> None:
+    with zipfile.ZipFile(build("arm64", ca_file=certificate_authority).path) as archive:
+        assert archive.read(CA_FILE) == certificate_authority.read_bytes()
 
 
 def test_a_changed_source_gives_another_bundle(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

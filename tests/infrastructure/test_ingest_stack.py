@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import workflows
-from cdk.config import Config
 from cdk.tools import ROOT
+from tests.infrastructure.conftest import Environment
 from tests.support.templates import Template, listed, text
 
 # Actions for which IAM knows no resource: Step Functions needs them to deliver its logs (Step Functions guide, "Logging").
@@ -24,12 +24,22 @@ LOG_DELIVERY = {
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
 }
+# Nor for these: X-Ray's, and what Lambda itself does to place a function in a VPC.
+TRACING = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+MACHINE_TRACING = TRACING | {"xray:GetSamplingRules", "xray:GetSamplingTargets"}
+INTERFACES = {
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+}
 FUNCTIONS = {
     "ClaimImport",
     "CollectResults",
     "FollowExecution",
     "IndexObjects",
-    "MigrateCatalog",
     "ReconcileAssociation",
     "RecordFailure",
     "RecordJob",
@@ -37,15 +47,14 @@ FUNCTIONS = {
     "StageCopies",
     "StartExecution",
 }
-BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"}
-CATALOG = {"secretsmanager:GetSecretValue"}
+BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"} | TRACING
+CATALOG = {"secretsmanager:GetSecretValue"} | INTERFACES
 READ = {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 CALLS = {
     "ClaimImport": CATALOG | READ,
     "CollectResults": CATALOG | READ,
     "FollowExecution": CATALOG | {"states:DescribeExecution", "sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"},
     "IndexObjects": CATALOG | READ,
-    "MigrateCatalog": CATALOG,
     "ReconcileAssociation": CATALOG,
     "RecordFailure": CATALOG,
     "RecordJob": CATALOG,
@@ -72,9 +81,12 @@ def role_of(properties: dict[str, Any], key: str = "Role") -> str:
     return logical_id
 
 
-def machines(template: Template) -> dict[str, dict[str, Any]]:
+def machines(template: Template, environment: str = "prod") -> dict[str, dict[str, Any]]:
     found = template.of("AWS::StepFunctions::StateMachine").values()
-    return {one["Properties"]["StateMachineName"].removeprefix("ahi-ingest-prod-"): dict(one["Properties"]) for one in found}
+    return {
+        one["Properties"]["StateMachineName"].removeprefix(f"ahi-ingest-{environment}-"): dict(one["Properties"])
+        for one in found
+    }
 
 
 # State machines
@@ -109,14 +121,15 @@ def test_machine_logs_hold_no_input_or_output_of_states(template: Template) -> N
 
 
 def test_the_import_machine_may_use_one_data_store_and_pass_one_role_to_healthimaging_alone(
-    template: Template, config: Config
+    brought: Environment,
 ) -> None:
-    role = role_of(machines(template)["import"], "RoleArn")
+    template, imaging = brought.stacks["ingest"], brought.config.imaging
+    role = role_of(machines(template, "mine")["import"], "RoleArn")
     allowed = template.allowed(role)
     for action in ("medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"):
         (resource,) = allowed[action]
-        assert resource.endswith(f":datastore/{config.imaging.datastore_id}")
-    assert allowed["iam:PassRole"] == {config.imaging.import_role_arn}
+        assert resource.endswith(f":datastore/{imaging.datastore_id}")
+    assert allowed["iam:PassRole"] == {imaging.import_role_arn}
     (passing,) = [statement for _, statement in template.statements() if statement["Action"] == "iam:PassRole"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}}
 
@@ -204,7 +217,7 @@ def test_no_two_functions_share_a_role(template: Template) -> None:
 def test_no_role_may_act_on_everything(template: Template) -> None:
     for policy, statement in template.statements():
         if "*" in listed(statement["Resource"]):
-            assert set(listed(statement["Action"])) <= LOG_DELIVERY, policy
+            assert set(listed(statement["Action"])) <= LOG_DELIVERY | MACHINE_TRACING | INTERFACES, policy
     assert all("ManagedPolicyArns" not in role["Properties"] for role in template.of("AWS::IAM::Role").values())
 
 
@@ -277,7 +290,36 @@ def test_plain_http_is_refused_by_every_bucket_and_queue(template: Template) -> 
 def test_every_function_and_machine_logs_to_a_group_that_forgets_after_a_while(template: Template) -> None:
     groups = template.of("AWS::Logs::LogGroup")
     assert len(groups) == len(FUNCTIONS) + len(workflows.MACHINES)
-    assert all(group["Properties"]["RetentionInDays"] == 90 for group in groups.values())
+    assert all(group["Properties"]["RetentionInDays"] == 365 for group in groups.values())
     for name, properties in functions(template).items():
         group = groups[properties["LoggingConfig"]["LogGroup"]["Ref"]]
         assert group["Properties"]["LogGroupName"] == f"/aws/lambda/ahi-ingest-prod-{name}"
+
+
+# Concurrency and place
+
+
+def test_functions_that_hold_a_connection_never_hold_more_than_the_catalog_takes(production: Environment) -> None:
+    template = production.stacks["ingest"]
+    reserved = {
+        name: properties["ReservedConcurrentExecutions"]
+        for name, properties in functions(template).items()
+        if "ReservedConcurrentExecutions" in properties
+    }
+    assert reserved.keys() == FUNCTIONS - {"StartExecution"}
+    assert sum(reserved.values()) <= production.config.catalog.connections * 4 // 5
+    assert reserved["IndexObjects"] == max(reserved.values())
+
+
+def test_functions_that_reach_the_catalog_stand_in_the_vpc(production: Environment) -> None:
+    placed = {name for name, properties in functions(production.stacks["ingest"]).items() if "VpcConfig" in properties}
+    assert placed == FUNCTIONS - {"StartExecution"}
+
+
+def test_a_functions_own_code_cannot_touch_network_interfaces(template: Template) -> None:
+    for name, policy in template.of("AWS::IAM::Policy").items():
+        statements = policy["Properties"]["PolicyDocument"]["Statement"]
+        if any("ec2:CreateNetworkInterface" in listed(one["Action"]) for one in statements):
+            (denied,) = [one for one in statements if one["Effect"] == "Deny"]
+            assert set(denied["Action"]) == INTERFACES, name
+            assert denied["Condition"] == {"Null": {"lambda:SourceFunctionArn": "false"}}

@@ -37,10 +37,11 @@ class Template:
         return found[0]
 
     def statements(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """(logical id of the policy, statement) of every statement that an IAM role is given."""
+        """(logical id of the policy, statement) of every statement that allows an IAM role something."""
         for name, policy in self.of("AWS::IAM::Policy").items():
             for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-                yield name, statement
+                if statement["Effect"] == "Allow":
+                    yield name, statement
 
     def allowed(self, role: str) -> dict[str, set[str]]:
         """What a role may do: action -> resources, rendered."""

@@ -1,0 +1,132 @@
+"""The catalog stack: an Aurora MySQL cluster, unless one exists, and the function that keeps its tables up to date.
+
+A deployment migrates before it changes any other function, and every migration leaves what the older functions need.
+"""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack, triggers
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_rds as rds
+from constructs import Construct
+
+from cdk.bundle import CA_FILE, Bundle
+from cdk.components.function import BundleFunction, Placement
+from cdk.config import Config
+from cdk.stacks.network import NetworkStack
+
+_VERSION = rds.AuroraMysqlEngineVersion.of("8.0.mysql_aurora.3.10.1", "8.0")
+_DATABASE = "ahi_ingest"
+_MIGRATION = Duration.minutes(14)  # Lambda's limit is 15, and CloudFormation's provider has to hear the end
+_PASSWORD_DAYS = 30
+
+
+class CatalogStack(Stack):
+    """One environment's catalog. `network` is None for a database that functions reach outside of any VPC."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Config, bundle: Bundle, network: NetworkStack | None
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            description="ahi-ingest: the catalog of what was received and imported",
+            env=Environment(region=config.region),
+        )
+        self._config = config
+        self.placement: Placement | None = network.placement if network else None
+        self.cluster: rds.DatabaseCluster | None = None
+        if config.catalog.new:
+            assert network is not None  # noqa: S101 - the configuration was checked
+            self.cluster = self._new_cluster(network)
+        self.migrate = BundleFunction(
+            self,
+            "MigrateCatalog",
+            config=config,
+            bundle=bundle,
+            environment=self.environment_of_functions,
+            timeout=_MIGRATION,
+            memory_mebibytes=512,
+            placement=self.placement,
+        ).function
+        self.grant_connect(self.migrate)
+        if config.catalog.migrate_on_deploy:
+            triggers.Trigger(
+                self,
+                "Migration",
+                handler=self.migrate,
+                timeout=_MIGRATION,
+                execute_after=[self.cluster] if self.cluster else [],
+            )
+        CfnOutput(self, "MigrateCatalogFunctionName", value=self.migrate.function_name)
+
+    @property
+    def environment_of_functions(self) -> dict[str, str]:
+        """What a function's environment says about the catalog (lambdas/handlers/environment.py)."""
+        values = {"CATALOG_SECRET_ARN": self._secret_arn, "CATALOG_TLS": self._config.catalog.tls}
+        if self._config.catalog.ca_file:
+            values["CATALOG_CA_FILE"] = f"/var/task/{CA_FILE}"
+        return values
+
+    def grant_connect(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` learn where the catalog is and how to log in."""
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[self._secret_resource])
+        )
+
+    @property
+    def _secret_arn(self) -> str:
+        return self.cluster.secret.secret_arn if self.cluster and self.cluster.secret else self._config.catalog.secret_arn
+
+    @property
+    def _secret_resource(self) -> str:
+        return self._secret_arn if self.cluster else self._config.catalog.secret_resource
+
+    def _new_cluster(self, network: NetworkStack) -> rds.DatabaseCluster:
+        settings = self._config.catalog
+        cluster = rds.DatabaseCluster(
+            self,
+            "Cluster",
+            cluster_identifier=self._config.prefix,
+            engine=rds.DatabaseClusterEngine.aurora_mysql(version=_VERSION),
+            parameters={
+                "require_secure_transport": "ON",
+                "character_set_server": "utf8mb4",
+                "collation_server": "utf8mb4_0900_ai_ci",
+            },
+            writer=rds.ClusterInstance.serverless_v2("Writer", enable_performance_insights=False),
+            readers=(
+                [rds.ClusterInstance.serverless_v2("Standby", scale_with_writer=True, enable_performance_insights=False)]
+                if settings.standby
+                else []
+            ),
+            serverless_v2_min_capacity=settings.min_capacity,
+            serverless_v2_max_capacity=settings.max_capacity,
+            serverless_v2_auto_pause_duration=(
+                Duration.minutes(settings.pause_after_minutes) if settings.min_capacity == 0 else None
+            ),
+            vpc=network.vpc,
+            vpc_subnets=network.subnets,
+            security_groups=[self._closed("Database", network.database)],
+            credentials=rds.Credentials.from_generated_secret("ahi_ingest_admin", secret_name=f"{self._config.prefix}-catalog"),
+            default_database_name=_DATABASE,
+            iam_authentication=True,
+            storage_encrypted=True,
+            backup=rds.BackupProps(retention=Duration.days(settings.backup_days)),
+            copy_tags_to_snapshot=True,
+            deletion_protection=True,
+            removal_policy=RemovalPolicy.RETAIN,
+            # Not `general` and not `slowquery`: statements hold patients' data, and logs must not.
+            cloudwatch_logs_exports=["error"],
+        )
+        cluster.add_rotation_single_user(
+            automatically_after=Duration.days(_PASSWORD_DAYS),
+            vpc_subnets=network.subnets,
+            security_group=self._closed("Functions", network.functions),
+        )
+        return cluster
+
+    def _closed(self, construct_id: str, group: ec2.ISecurityGroup) -> ec2.ISecurityGroup:
+        """A group of the network stack, to which nothing here adds a rule: it has those already."""
+        return ec2.SecurityGroup.from_security_group_id(self, construct_id, group.security_group_id, mutable=False)

@@ -1,0 +1,130 @@
+"""Network, catalog and imaging: nothing leads out, data outlives its stack, and what is given is not made again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdk.bundle import CA_FILE
+from tests.support.templates import text
+
+if TYPE_CHECKING:
+    from tests.infrastructure.conftest import Environment
+
+
+def test_the_stacks_of_an_environment_are_what_is_not_given(
+    smallest: Environment, production: Environment, brought: Environment
+) -> None:
+    everything = {"network", "storage", "catalog", "imaging", "ingest"}
+    assert everything <= smallest.stacks.keys()
+    assert everything <= production.stacks.keys()
+    assert brought.stacks.keys() & everything == everything - {"imaging"}
+
+
+def test_the_new_vpc_has_no_way_out_but_to_the_endpoints_that_are_called(production: Environment) -> None:
+    template = production.stacks["network"]
+    for kind in ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway"):
+        assert not template.of(kind)
+    endpoints = template.of("AWS::EC2::VPCEndpoint").values()
+    services = {text(one["Properties"]["ServiceName"]).split(".", 3)[3] for one in endpoints}
+    assert services == {"s3", "secretsmanager", "states"}
+    assert len(template.of("AWS::EC2::FlowLog")) == 1
+
+
+def test_an_existing_vpc_gets_security_groups_and_no_more(brought: Environment) -> None:
+    kinds = {one["Type"] for one in brought.stacks["network"].body["Resources"].values()}
+    assert kinds == {"AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress"}
+
+
+def test_the_cluster_is_encrypted_backed_up_and_cannot_be_deleted(production: Environment, smallest: Environment) -> None:
+    for environment in (production, smallest):
+        ((_, cluster),) = environment.stacks["catalog"].of("AWS::RDS::DBCluster").items()
+        properties = cluster["Properties"]
+        assert properties["StorageEncrypted"] is True
+        assert properties["DeletionProtection"] is True
+        assert properties["EnableIAMDatabaseAuthentication"] is True
+        assert properties["BackupRetentionPeriod"] == 14
+        assert (cluster["DeletionPolicy"], cluster["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_the_catalog_speaks_tls_only_and_logs_no_statement(production: Environment) -> None:
+    template = production.stacks["catalog"]
+    ((_, group),) = template.of("AWS::RDS::DBClusterParameterGroup").items()
+    assert group["Properties"]["Parameters"]["require_secure_transport"] == "ON"
+    ((_, cluster),) = template.of("AWS::RDS::DBCluster").items()
+    assert cluster["Properties"]["EnableCloudwatchLogsExports"] == ["error"]  # statements hold patients' data
+
+
+def test_a_cluster_from_zero_pauses_and_a_standby_scales_with_its_writer(
+    production: Environment, smallest: Environment
+) -> None:
+    ((_, cluster),) = smallest.stacks["catalog"].of("AWS::RDS::DBCluster").items()
+    assert cluster["Properties"]["ServerlessV2ScalingConfiguration"] == {
+        "MinCapacity": 0,
+        "MaxCapacity": 1,
+        "SecondsUntilAutoPause": 1800,
+    }
+    instances = production.stacks["catalog"].of("AWS::RDS::DBInstance").values()
+    assert max(one["Properties"].get("PromotionTier", 0) for one in instances) <= 1
+    assert len(instances) == 2
+
+
+def test_nothing_but_functions_reaches_the_database(production: Environment) -> None:
+    assert not production.stacks["catalog"].of("AWS::EC2::SecurityGroupIngress")
+    template = production.stacks["network"]
+    (database,) = [name for name in template.of("AWS::EC2::SecurityGroup") if name.startswith("Database")]
+    rules = template.of("AWS::EC2::SecurityGroupIngress").values()
+    (ingress,) = [rule for rule in rules if text(rule["Properties"]["GroupId"]) == f"{{{database}.GroupId}}"]
+    assert text(ingress["Properties"]["SourceSecurityGroupId"]).startswith("{Functions")
+    assert (ingress["Properties"]["FromPort"], ingress["Properties"]["ToPort"]) == (3306, 3306)
+
+
+def test_the_database_password_is_changed_by_itself(production: Environment) -> None:
+    ((_, schedule),) = production.stacks["catalog"].of("AWS::SecretsManager::RotationSchedule").items()
+    assert schedule["Properties"]["RotationRules"]["ScheduleExpression"] == "rate(30 days)"
+
+
+def test_a_deployment_migrates_the_catalog_before_other_functions_change(production: Environment) -> None:
+    assert len(production.stacks["catalog"].of("Custom::Trigger")) == 1
+    names = list(production.stacks)
+    assert names.index("catalog") < names.index("ingest")
+
+
+def test_functions_trust_the_certificate_authorities_that_the_configuration_names(
+    production: Environment, brought: Environment
+) -> None:
+    def trusted(environment: Environment) -> set[str | None]:
+        functions = [
+            *environment.stacks["ingest"].of("AWS::Lambda::Function").values(),
+            environment.stacks["catalog"].one(
+                "AWS::Lambda::Function", FunctionName=f"{environment.config.prefix}-MigrateCatalog"
+            )[1],
+        ]
+        return {one["Properties"]["Environment"]["Variables"].get("CATALOG_CA_FILE") for one in functions}
+
+    assert trusted(production) == {f"/var/task/{CA_FILE}"}
+    assert trusted(brought) == {None}
+
+
+def test_the_import_role_is_assumed_by_healthimaging_for_one_data_store_and_reads_and_writes_what_it_must(
+    production: Environment,
+) -> None:
+    template = production.stacks["imaging"]
+    name, role = template.one("AWS::IAM::Role", RoleName="ahi-ingest-prod-healthimaging")
+    (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "medical-imaging.amazonaws.com"}
+    assert text(trust["Condition"]["StringEquals"]["aws:SourceAccount"]) == "{AWS::AccountId}"
+    assert "datastore/" in text(trust["Condition"]["ArnEquals"]["aws:SourceArn"])
+    allowed = template.allowed(name)
+    assert {one.partition("Arn}/")[2] for one in allowed["s3:GetObject"]} == {"instances/*", "retries/*"}
+    assert {one.partition("Arn}/")[2] for one in allowed["s3:PutObject"]} == {"imports/*"}
+    assert allowed.keys() - {"s3:GetObject", "s3:PutObject"} == {
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:AbortMultipartUpload",
+        "s3:ListBucket",
+    }
+
+
+def test_the_data_store_outlives_its_stack(production: Environment) -> None:
+    ((_, store),) = production.stacks["imaging"].of("AWS::HealthImaging::Datastore").items()
+    assert (store["DeletionPolicy"], store["UpdateReplacePolicy"]) == ("Retain", "Retain")
