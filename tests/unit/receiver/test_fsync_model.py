@@ -1,7 +1,8 @@
 """The fsync model: the receiver's whole durable path on a disk that forgets what was not synced, crashed at every call.
 
-No acknowledged object is lost, none is twice in a manifest, nothing stands in S3 that no manifest names, and whoever was told
-of an ending or a sequence number is not contradicted. Each fsync of the path is needed: without it, one of these fails.
+No acknowledged object is lost, none is twice in a manifest, nothing stands in S3 that no manifest names, what is quarantined
+has its reason, what was marked as unacknowledged is so still, and whoever was told of an ending or a sequence number is not
+contradicted. Each fsync of the path is needed: without it, one of these fails.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.support.forgetful import Chooser, CrashError, ForgetfulFileSystem, Si
 
 ROOT = Path("/spool")
 NOW = datetime(2026, 11, 24, 2, 15, 1, 123000, tzinfo=UTC)
+EXPLICIT = "1.2.840.10008.1.2.1"
 CALLING = {"A": "CT_ROOM_1", "B": "MR_2"}
 
 POWER_LOSS, KILL_9 = Chooser(None), Chooser(None, keep_all=True)
@@ -46,6 +48,7 @@ class World:
     acknowledged: list[tuple[str, str]] = field(default_factory=list)  # association, digest
     begun: dict[str, str] = field(default_factory=dict)  # association -> calling AE
     sealed: list[tuple[str, Ending, int]] = field(default_factory=list)
+    unacknowledged: set[tuple[str, int]] = field(default_factory=set)  # association, number of the object
 
 
 def new_spool(disk: ForgetfulFileSystem, *, part_max_objects: int = 2) -> Spool:
@@ -64,9 +67,18 @@ def data_set(content: str) -> bytes:
     return content.encode() * 3
 
 
-def store(world: World, folder: AssociationFolder, upload: AssociationUpload, sop: str, content: str) -> None:
-    """One C-STORE, as the P-DATA loop does it."""
-    head = head_bytes(sop_class=b"1.2.3", sop_instance=sop.encode(), transfer_syntax=b"1.2.4", source_ae=b"A")
+def store(
+    world: World,
+    folder: AssociationFolder,
+    upload: AssociationUpload,
+    sop: str,
+    content: str,
+    *,
+    syntax: str = "1.2.4",
+    confirmed: bool = True,
+) -> None:
+    """One C-STORE, as the P-DATA loop does it. `confirmed`: S3 has it in time, or is not waited for."""
+    head = head_bytes(sop_class=b"1.2.3", sop_instance=sop.encode(), transfer_syntax=syntax.encode(), source_ae=b"A")
     try:
         writer = folder.begin_object(head)
         writer.write([data_set(content)])
@@ -74,6 +86,11 @@ def store(world: World, folder: AssociationFolder, upload: AssociationUpload, so
     except OSError:
         return  # 0xA700
     upload.add(stored)
+    if not confirmed:
+        with contextlib.suppress(OSError):
+            folder.mark_unacknowledged(stored)
+            world.unacknowledged.add((folder.facts.association, stored.number))
+        return  # 0xA700
     world.acknowledged.append((folder.facts.association, hashlib.sha256(data_set(content)).hexdigest()))
 
 
@@ -90,7 +107,7 @@ def work(uploads: Uploads, most_failures: int = 20) -> None:
 
 
 def live(world: World, disk: ForgetfulFileSystem) -> None:
-    """Two associations side by side: a new part, a repeat, other content of the same UID, two endings."""
+    """Two associations side by side: a new part, repeats, other content of the same UID, quarantine, two endings."""
     uploads = Uploads(world.cloud, bucket="bucket")
     try:
         spool = new_spool(disk)
@@ -106,6 +123,9 @@ def live(world: World, disk: ForgetfulFileSystem) -> None:
     store(world, folders["A"], sending["A"], "1.2", "two")
     work(uploads)
     store(world, folders["A"], sending["A"], "1.1", "one, but changed")
+    store(world, folders["B"], sending["B"], "2.2", "unreadable", syntax=EXPLICIT)
+    store(world, folders["B"], sending["B"], "2.3", "late", confirmed=False)
+    store(world, folders["B"], sending["B"], "2.3", "late")
     store(world, folders["A"], sending["A"], "1.2", "two")
     store(world, folders["A"], sending["A"], "1.3", "three")
     for name, ending in (("A", Ending.RELEASED), ("B", Ending.ABORTED)):
@@ -122,6 +142,9 @@ def recover(world: World, disk: ForgetfulFileSystem) -> None:
     spool = new_spool(disk, part_max_objects=1)
     uploads = Uploads(world.cloud, bucket="bucket")
     for folder in spool.leftovers():
+        for stored in folder.objects():
+            if (folder.facts.association, stored.number) in world.unacknowledged:
+                assert stored.unacknowledged, "what was refused passes for acknowledged"
         uploads.resume(folder)
     assert spool.unreadable == []
     work(uploads)
@@ -137,6 +160,7 @@ def check(world: World, disk: ForgetfulFileSystem) -> None:
         assert InboundMessage.announcing(manifest, "bucket") == message
         manifests[message.association] = manifest
     listed: set[str] = set()
+    quarantined: set[str] = set()
     digests: dict[str, Counter[str]] = {}
     for association, manifest in manifests.items():
         assert manifest.calling_ae == world.begun[association]
@@ -146,19 +170,23 @@ def check(world: World, disk: ForgetfulFileSystem) -> None:
         entries = [entry for part in parts for entry in part.entries]
         assert len({entry.key for entry in entries}) == len(entries)
         digests[association] = Counter(entry.digest for entry in entries)
+        for held in manifest.quarantined:
+            assert (held.sop_instance_uid, held.reason) == ("2.2", "cannot be read: an element without a VR")
+            digests[association][index_bytes(world.cloud.objects[held.key]).digest] += 1
+            quarantined.add(held.key)
         for entry in entries:
             content = world.cloud.objects[entry.key]
             assert (len(content), index_bytes(content).digest) == (entry.size_bytes, entry.digest)
         listed |= {entry.key for entry in entries}
     for association, digest in world.acknowledged:
         assert digests[association][digest] == 1, "an acknowledged object is lost, or twice in a manifest"
-    assert {key for key in world.cloud.objects if key.startswith("instances/")} == listed
+    assert {key for key in world.cloud.objects if not key.startswith("manifests/")} == listed | quarantined
     sequences = [manifest.sequence for manifest in manifests.values()]
     assert len(set(sequences)) == len(sequences)
     for association, ending, sequence in world.sealed:
         if association in manifests:
             assert (manifests[association].ending, manifests[association].sequence) == (ending, sequence)
-    assert [path for path in disk.tree() if path.endswith((".json", ".dcm", ".tmp"))] == []
+    assert [path for path in disk.tree() if path.startswith("/spool/out/") and path.count("/") > 3] == []
 
 
 def run(crash_at: int, chooser: Chooser, second: tuple[int, Chooser] | None = None, disabled: Site | None = None) -> int:
