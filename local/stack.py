@@ -142,7 +142,7 @@ class Stack:
 
     def _receiver(self, outputs: dict[str, str]) -> Service:
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "AHI_INGEST_STATE"},  # which is ours
             "AHI_INGEST_EDGE_ID": synth.EDGE,
             "AHI_INGEST_BUCKET": outputs["BucketName"],
             "AHI_INGEST_QUEUE_URL": outputs["InboundLocalUrl"],

@@ -1,21 +1,22 @@
-"""The command `ahi-ingest receive`: the receiver alone, configured by its environment."""
+"""The command `ahi-ingest receive`: the receiver alone, configured by its environment and a file."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
+from receiver.configuration import read_settings
 from receiver.filesystem import LocalFileSystem
 from receiver.listening import open_sockets
 from receiver.logs import configure_logs
 from receiver.process import StopRequest, connect_cloud, starting
 from receiver.service import Receiver
-from receiver.settings import read_settings
 from receiver.spool import own_spool
 from receiver.supervisor import Supervisor
 
 
-def receive() -> None:
+def receive(config: Path | None = None) -> None:
     """Receive DICOM over C-STORE, and bring it to S3.
 
     Configured by AHI_INGEST_* variables (docs/configuration.md) and the standard AWS_* variables. Prints one JSON line with
@@ -23,7 +24,7 @@ def receive() -> None:
     """
     stop = StopRequest()
     with starting():
-        settings = read_settings()
+        settings = read_settings(config)
         configure_logs(settings.log_level)
         receiver: Receiver | Supervisor
         if settings.workers > 1:
