@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
 from receiver.dicom.admission import Admission, AdmissionRules
 from receiver.dicom.association import Timeouts
 from receiver.dicom.counts import LocalCounts, SharedCounts
-from receiver.dicom.listener import Acceptor, Listener, Port, open_port
+from receiver.dicom.listener import Listener, Port, open_port
 from receiver.dicom.negotiation import Negotiation
+from receiver.dicom.p_data import SlowestPace
 from receiver.dicom.tls import server_context
+from receiver.dicom.visitor import Acceptor
 from receiver.settings import Settings, SettingsError
 
 
@@ -33,24 +36,32 @@ def open_sockets(settings: Settings) -> Sockets:
         raise
 
 
-def make_listener(
-    settings: Settings, sockets: Sockets, acceptor: Acceptor, *, shared: bool, has_room: Callable[[], bool] = lambda: True
-) -> Listener:
-    """A listener that is not started yet. `shared`: siblings accept on the sockets too, and count with us.
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """How TLS is spoken on its port; None when there is no such port. Raises SettingsError."""
+    if settings.tls_port < 0:
+        return None
+    assert settings.tls_certificate is not None and settings.tls_key is not None  # noqa: S101, PT018 - Settings checked
+    try:
+        return server_context(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    except OSError as error:
+        raise SettingsError(
+            "AHI_INGEST_TLS_CERTIFICATE, AHI_INGEST_TLS_KEY or AHI_INGEST_TLS_CLIENT_CA cannot be used "
+            f"({error.strerror or type(error).__name__}): give readable PEM files, the key without a password."
+        ) from None
 
-    Raises SettingsError, OSError.
-    """
+
+def make_listener(
+    settings: Settings,
+    sockets: Sockets,
+    tls: ssl.SSLContext | None,
+    acceptor: Acceptor,
+    *,
+    shared: bool,
+    has_room: Callable[[], bool],
+) -> Listener:
+    """A listener that is not started yet. `shared`: siblings accept on the sockets too, and count with us. Raises OSError."""
     ports = [Port(sockets.plain, None)] if sockets.plain else []
-    if sockets.tls is not None:
-        assert settings.tls_certificate is not None and settings.tls_key is not None  # noqa: S101, PT018 - Settings checked
-        try:
-            tls = server_context(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-        except OSError as error:
-            raise SettingsError(
-                "AHI_INGEST_TLS_CERTIFICATE, AHI_INGEST_TLS_KEY or AHI_INGEST_TLS_CLIENT_CA cannot be used "
-                f"({error.strerror or type(error).__name__}): give readable PEM files, the key without a password."
-            ) from None
-        ports.append(Port(sockets.tls, tls))
+    ports += [Port(sockets.tls, tls)] if sockets.tls else []
     rules = AdmissionRules(
         calling_ae_titles=settings.calling_ae_titles,
         called_ae_titles=settings.called_ae_titles,
@@ -68,5 +79,9 @@ def make_listener(
         ports,
         shared=shared,
         ae_title=settings.ae_title,
-        timeouts=Timeouts(idle=settings.idle_timeout_seconds, artim=settings.artim_timeout_seconds),
+        timeouts=Timeouts(
+            idle=settings.idle_timeout_seconds,
+            artim=settings.artim_timeout_seconds,
+            slowest=SlowestPace(settings.slowest_bytes_per_second, settings.slowest_seconds),
+        ),
     )

@@ -16,7 +16,7 @@ from receiver.dicom.admission import ae_title
 from receiver.dicom.status import Rejection
 from receiver.disk import Disk
 from receiver.filesystem import FileSystem, LocalFileSystem, UnsyncedFileSystem
-from receiver.listening import Sockets, make_listener, open_sockets
+from receiver.listening import Sockets, make_listener, open_sockets, tls_of
 from receiver.reception import AssociationReception
 from receiver.settings import Settings
 from receiver.spool import AssociationFolder, Spool
@@ -46,6 +46,7 @@ class Receiver:
         """
         shared = Sockets(shared_socket, shared_tls_socket)
         self._settings, self._shared = settings, any(shared)
+        tls = tls_of(settings)
         files = files or (UnsyncedFileSystem() if settings.durability == "none" else LocalFileSystem())
         self._spool = Spool(
             settings.spool,
@@ -66,7 +67,7 @@ class Receiver:
             self.uploads, workers=settings.upload_workers, backoff_max_seconds=settings.upload_backoff_max_seconds
         )
         self._sockets = shared if self._shared else open_sockets(settings)
-        self._listener = make_listener(settings, self._sockets, self, shared=self._shared, has_room=self._disk.has_room)
+        self._listener = make_listener(settings, self._sockets, tls, self, shared=self._shared, has_room=self._disk.has_room)
         self._leftovers: list[AssociationFolder] = []
         self._unreadable_told = 0
         self._stopping = threading.Event()
@@ -81,6 +82,11 @@ class Receiver:
     def tls_port(self) -> int:
         """The port with TLS, -1 when there is none."""
         return _port_of(self._sockets.tls)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open, with or without an association."""
+        return self._listener.connections
 
     def start(self) -> None:
         """Recover what dead processes left, and accept associations. Raises OSError."""

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     artim_timeout_seconds: float = Field(
         30, gt=0, description="Longest wait for a request, or for a peer to close (PS3.8 9.1.5)."
     )
+    slowest_bytes_per_second: float = Field(
+        1000, ge=0, description="A peer that sends a message more slowly is aborted; 0 aborts none."
+    )
+    slowest_seconds: float = Field(60, gt=0, description="Over how long a wait for the rest of a message its pace is measured.")
     drain_timeout_seconds: float = Field(10, ge=0, description="After SIGTERM, the time for associations and uploads to end.")
 
     durability: Literal["object", "cloud", "none"] = Field(

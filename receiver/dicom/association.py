@@ -5,7 +5,7 @@ parts itself: the state machine (PS3.8 9.2), the PDUs that are not P-DATA, and t
 or AE title a peer sends, pynetdicom sees harmless ones: the request is parsed and answered by receiver/dicom/pdu.py.
 
 What is used of pynetdicom's internals, for which tests/unit/receiver/test_pynetdicom_internals.py fails when they change:
-`Association._abort_blocking`, `_serve_request`, `_accepted_cx`, `run_reactor`; `ACSE._negotiate_as_acceptor`;
+`Association._abort_blocking`, `_serve_request`, `_accepted_cx`; `ACSE._negotiate_as_acceptor`;
 `DULServiceProvider._send`, `_decode_pdu`, `_process_recv_primitive`, `_recv_pdu`, `event_queue`, `to_user_queue`,
 `artim_timer`; `AssociationSocket.send`, `_shutdown_socket`.
 """
@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import socket
-import ssl
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,6 +36,7 @@ from receiver.dicom.p_data import (
     ObjectSink,
     Outcome,
     PDataLoop,
+    SlowestPace,
     StoreContext,
     StoreRequest,
 )
@@ -54,6 +53,8 @@ class Timeouts:
     """In an association."""
     artim: float
     """For a TLS handshake, for a request, and for the peer to close (PS3.8 9.1.5)."""
+    slowest: SlowestPace
+    """Within a message."""
 
 
 class Reception(ObjectReceiver, Protocol):
@@ -73,70 +74,62 @@ class Host(Protocol):
     def negotiation(self) -> Negotiation:
         """How presentation contexts are answered."""
 
-    def admit(self, association: ServedAssociation, request: pdu.AssociateRq) -> Rejection | None:
-        """Accept one more association, or reject it."""
+    @property
+    def peer(self) -> str:
+        """The peer's address, for log lines."""
+
+    def admit(self, request: pdu.AssociateRq) -> Rejection | None:
+        """Accept the association, or reject it."""
 
     def may_store(self, calling_ae: bytes) -> bool:
         """Whether the objects of this AE are taken."""
 
-    def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> Reception:
-        """An association was accepted; AE titles as on the wire."""
+    def accepted(self, *, calling_ae: bytes, called_ae: bytes) -> Reception:
+        """The association was accepted; AE titles as on the wire."""
 
-    def ended(self, association: ServedAssociation) -> None:
-        """An accepted association ended; its connection may be open for a moment yet."""
-
-    def closed(self, association: ServedAssociation) -> None:
-        """The connection is closed, whether or not an association was accepted on it."""
+    def ended(self) -> None:
+        """The accepted association ended; its connection may be open for a moment yet."""
 
 
 class ServedAssociation(Association):
-    """An association that a peer opened."""
+    """An association that a peer opens. pynetdicom makes it a thread, which is never started: `serve` is called in one."""
 
-    def __init__(
-        self,
-        ae: AE,
-        sock: socket.socket,
-        peer: tuple[Any, ...],
-        host: Host,
-        *,
-        timeouts: Timeouts,
-        tls: ssl.SSLContext | None,
-    ) -> None:
+    def __init__(self, ae: AE, connection: Connection, peer_name: tuple[str, int], host: Host, timeouts: Timeouts) -> None:
         """Raises OSError when the peer is gone already."""
         super().__init__(ae, "acceptor")
-        self.name = f"association-{peer[0]}:{peer[1]}"
-        self.peer = str(peer[0])
-        self._host, self._timeouts = host, timeouts
-        self._connection = Connection(sock, tls)
+        self._connection, self._host, self._timeouts = connection, host, timeouts
         self.acse = machine.OurAcse(self, self._negotiate)
         self._our_dul = self.dul = machine.OurDul(self)
         self.acse_timeout = timeouts.artim  # its setter reaches into the DUL
         self.network_timeout = timeouts.idle
-        self.set_socket(AssociationSocket(self, client_socket=self._connection.sock))
+        self.set_socket(AssociationSocket(self, client_socket=connection.sock))
         self.acceptor.maximum_length = pdu.MAX_PDU_BYTES
         self.acceptor.ae_title = ae.ae_title
-        self.acceptor.address_info = AddressInformation.from_tuple(self._connection.sock.getsockname()[:2])
-        self.requestor.address_info = AddressInformation.from_tuple((peer[0], peer[1]))
+        self.acceptor.address_info = AddressInformation.from_tuple(connection.sock.getsockname()[:2])
+        self.requestor.address_info = AddressInformation.from_tuple(peer_name)
         self._request: pdu.AssociateRq | None = None
         self._contexts: dict[int, StoreContext | None] = {}
         self._loop: PDataLoop | None = None  # once there is an association
         self._reception: Reception | None = None
         self._ending: Ending | None = None
 
-    def stop(self) -> None:
-        """Abort the association from another thread; it ends as aborted."""
-        self._connection.wake()
+    def serve(self) -> None:
+        """The association's life, from its request to its end."""
+        try:
+            self._serve()
+        finally:
+            self._end()
 
-    def drop(self) -> None:
-        """Close the connection of an association whose thread could not start."""
-        self._connection.close()
-        self._host.closed(self)
+    @property
+    def log_extra(self) -> dict[str, object]:
+        """What a log line of this association says of it."""
+        return {"association": self._reception.association if self._reception else "", "peer": self._host.peer}
 
     def _negotiate(self) -> None:
         """Answer the A-ASSOCIATE-RQ. Called by pynetdicom's ACSE."""
         request = self._request
         assert request is not None  # noqa: S101 - the state machine calls this after a request only
-        rejection = self._host.admit(self, request)
+        rejection = self._host.admit(request)
         if rejection is not None:
             self.acse.send_reject(*rejection)
             return
@@ -153,10 +146,10 @@ class ServedAssociation(Association):
                 context.context_id, context.result, context._as_scp = proposed.context_id, 0, True
                 self._accepted_cx[proposed.context_id] = context
         self._our_dul.associate_ac = pdu.associate_ac(request=request, results=results, user_information=user_information)
-        reception = self._host.accepted(calling_ae=request.calling_ae, called_ae=request.called_ae, peer=self.peer)
+        reception = self._host.accepted(calling_ae=request.calling_ae, called_ae=request.called_ae)
         self._reception = reception
         objects = reception if self._host.may_store(request.calling_ae) else _NotAuthorized(reception)
-        self._loop = PDataLoop(self._connection.sock, self._contexts, objects)
+        self._loop = PDataLoop(self._connection.sock, self._contexts, objects, self._timeouts.slowest)
         self.acse.send_accept()
         self.is_established = True
 
@@ -167,35 +160,6 @@ class ServedAssociation(Association):
             self._ends_as(Ending.ABORTED)
             self.acse.send_abort(0x00)
 
-    # The thread.
-
-    def run_reactor(self) -> None:
-        """The association's life, from the accepted connection to its end."""
-        try:
-            if self._is_secured():
-                self._serve()
-        except Exception as error:  # noqa: BLE001 - one association's fault must not touch the others
-            _log.error("association failed", extra=self._extra(), exc_info=error)
-        finally:
-            try:
-                self._connection.close()
-                self._end()
-            finally:
-                self._host.closed(self)
-
-    def _is_secured(self) -> bool:
-        """Do what TLS needs first. Here, not where connections are accepted: a silent peer holds up nobody else."""
-        try:
-            self._connection.handshake(self._timeouts.artim)
-        except ssl.SSLEOFError:  # a port scan, or a load balancer's health check
-            return False
-        except ssl.SSLError as error:
-            _log.warning("TLS handshake failed", extra={"peer": self.peer, "error": error.reason or "unknown"})
-            return False
-        except OSError:
-            return False
-        return True
-
     def _end(self) -> None:
         """Nothing more comes of this association."""
         if self._loop is not None:
@@ -203,7 +167,7 @@ class ServedAssociation(Association):
         reception, self._reception = self._reception, None
         if reception is not None:
             reception.end(self._ending or Ending.ABORTED)
-            self._host.ended(self)
+            self._host.ended()
 
     def _serve(self) -> None:
         state = self.dul.state_machine
@@ -254,8 +218,7 @@ class ServedAssociation(Association):
             if connection.was_woken():
                 self._abort_blocking()
                 return
-            connection.sock.settimeout(self._timeouts.idle)
-            outcome = loop.run()
+            outcome = self._run(loop)
             if outcome is Outcome.OTHER_PDU:
                 connection.unread = loop.take_leftover()
                 self._read_pdu(self._timeouts.idle)
@@ -268,15 +231,32 @@ class ServedAssociation(Association):
             elif outcome is Outcome.IDLE:
                 self._ends_as(Ending.IDLE)
                 self._abort_blocking()
+            elif outcome is Outcome.SLOW:
+                _log.warning("association aborted: the peer sends too slowly", extra=self.log_extra)
+                self._abort_blocking()
             else:
                 self._ends_as(Ending.LOST)
                 self.dul.event_queue.put(machine.CLOSED)
         except MalformedPduError as error:
             self._malformed(error)
 
+    def _run(self, loop: PDataLoop) -> Outcome:
+        """Run the loop until something is to be done, which IDLE is when the peer was silent for as long as it may be."""
+        connection, received_bytes = self._connection, loop.received_bytes
+        heard_at = time.monotonic()
+        while True:
+            patience = connection.patience(self._timeouts.idle)
+            connection.sock.settimeout(patience)
+            outcome = loop.run()
+            now = time.monotonic()
+            if loop.received_bytes != received_bytes:
+                received_bytes, heard_at = loop.received_bytes, now - patience
+            if outcome is not Outcome.IDLE or connection.was_woken() or now - heard_at >= self._timeouts.idle:
+                return outcome
+
     def _malformed(self, error: MalformedPduError) -> None:
         """End the association over what the peer sent, with one log line."""
-        _log.warning("association aborted: %s", error, extra=self._extra())
+        _log.warning("association aborted: %s", error, extra=self.log_extra)
         self._ends_as(Ending.ABORTED)
         self.dul.event_queue.put(machine.INVALID_PDU)
 
@@ -334,9 +314,6 @@ class ServedAssociation(Association):
         """The first reason counts."""
         if self._ending is None:
             self._ending = ending
-
-    def _extra(self) -> dict[str, object]:
-        return {"association": self._reception.association if self._reception else "", "peer": self.peer}
 
 
 def _body_length(head: bytes, state: str) -> int:

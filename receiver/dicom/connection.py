@@ -8,44 +8,52 @@ import ssl
 import threading
 import time
 
+_TLS_WAKES_SECONDS = 0.5
+"""How often a thread that reads over TLS looks whether it was woken."""
+
 
 class Connection:
     """An accepted socket. Nothing here waits without a timeout."""
 
     def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
-        """Raises OSError when the peer is gone already. The TLS handshake is not begun: that is `handshake`'s, later."""
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.is_tls = tls is not None
-        self.sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) if tls else sock
+        self.sock, self._tls = sock, tls
         self.unread = b""
         """Bytes that somebody read, and gave back, for the next `read`."""
         self._woken = threading.Event()
+        self._is_secured = False
 
     def was_woken(self) -> bool:
         """Whether `wake` was called."""
         return self._woken.is_set()
 
     def wake(self) -> None:
-        """End the wait of the thread that reads, now and for ever; it may still send."""
+        """Let the thread that reads end its wait, now and for ever; it may still send."""
         self._woken.set()
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RD)  # SSLSocket's own would take TLS away from under the reader
+        if not self._is_secured:  # TLS could send nothing more after it saw an end: its reader looks every _TLS_WAKES_SECONDS
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self.sock, socket.SHUT_RD)  # not SSLSocket's, which takes TLS away from under the reader
+
+    def patience(self, seconds: float) -> float:
+        """How long to wait at a time, of a wait that may last `seconds`."""
+        return min(seconds, _TLS_WAKES_SECONDS) if self._is_secured else seconds
 
     def handshake(self, timeout_seconds: float) -> None:
         """Become TLS, if this is to be TLS. Raises OSError, of which ssl.SSLError and TimeoutError are kinds."""
-        if isinstance(self.sock, ssl.SSLSocket):
-            self.sock.settimeout(timeout_seconds)
-            self.sock.do_handshake()
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            secured = self._tls.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+            self.sock = secured
+            if self.was_woken():  # while it was not this socket yet
+                raise ConnectionAbortedError
+            secured.settimeout(timeout_seconds)
+            secured.do_handshake()
+            self._is_secured = True
 
     def read(self, count: int, deadline: float) -> bytes:
-        """Exactly `count` bytes. Raises OSError, TimeoutError at the deadline (monotonic)."""
+        """Exactly `count` bytes. Raises OSError: TimeoutError at the deadline (monotonic), ConnectionError when woken."""
         data, self.unread = bytearray(self.unread[:count]), self.unread[count:]
         while len(data) < count:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self.sock.settimeout(left)
-            more = self.sock.recv(count - len(data))
+            more = self._receive(count - len(data), deadline)
             if not more:
                 raise ConnectionResetError
             data += more
@@ -53,15 +61,28 @@ class Connection:
 
     def discard_until_closed(self, deadline: float) -> None:
         """Throw away what still comes, until the peer closes or the deadline (monotonic)."""
-        buffer = bytearray(65536)
         with contextlib.suppress(OSError):
-            while not self.was_woken() and (left := deadline - time.monotonic()) > 0:
-                self.sock.settimeout(left)
-                if self.sock.recv_into(buffer) == 0:
-                    break
+            while self._receive(65536, deadline):
+                pass
+
+    def _receive(self, count: int, deadline: float) -> bytes:
+        while not self.was_woken():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self.sock.settimeout(self.patience(left))
+            try:
+                return self.sock.recv(count)
+            except TimeoutError:
+                continue
+        return b""
 
     def close(self) -> None:
         """Close the connection, whatever its state."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: pynetdicom has shut it down already
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock.settimeout(0)
+                self.sock.unwrap()  # tells the peer that nothing was cut off, and does not wait for its answer
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()

@@ -16,15 +16,15 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pynetdicom import AE, _config
 
 from receiver.dicom.admission import Admission
-from receiver.dicom.association import Reception, ServedAssociation, Timeouts
+from receiver.dicom.association import Timeouts
+from receiver.dicom.connection import Connection
 from receiver.dicom.negotiation import Negotiation
-from receiver.dicom.pdu import AssociateRq
-from receiver.dicom.status import TEMPORARY_CONGESTION, Rejection
+from receiver.dicom.visitor import Acceptor, FrontDesk, Visitor
 
 _BACKLOG = 512
 _WITHOUT_ASSOCIATION_MAX = 256
@@ -57,16 +57,6 @@ class Port(NamedTuple):
     tls: ssl.SSLContext | None
 
 
-class Acceptor(Protocol):
-    """Who receives what the listener accepts."""
-
-    def rejected(self, rejection: Rejection, *, calling_ae: bytes, called_ae: bytes, peer: str) -> None:
-        """An association was rejected; AE titles as on the wire. Called from its thread."""
-
-    def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> Reception:
-        """An association was accepted; AE titles as on the wire. Called from its thread."""
-
-
 class Listener:
     """The ports. `start`, then `drain` (or `close_ports`) and `end_associations`."""
 
@@ -85,12 +75,12 @@ class Listener:
         # pynetdicom logs what peers send, which may name patients; its faults come to us as exceptions or PDUs.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
         _config.LOG_HANDLER_LEVEL = "none"
-        self._acceptor, self._admission, self._timeouts = acceptor, admission, timeouts
-        self.negotiation = negotiation
-        self._ae = AE(ae_title)
-        self._connections: dict[ServedAssociation, tuple[str, ...] | None] = {}  # oldest first; what an association counts as
+        self._desk = FrontDesk(
+            ae=AE(ae_title), acceptor=acceptor, admission=admission, negotiation=negotiation, timeouts=timeouts
+        )
+        self._visitors: dict[Visitor, None] = {}  # oldest first
         self._changed = threading.Condition()
-        self._draining = self._closed = False
+        self._closed = False
         for port in ports:
             port.sock.setblocking(False)
         self._ports, self._shared = ports, shared
@@ -101,18 +91,18 @@ class Listener:
     def connections(self) -> int:
         """How many connections are open."""
         with self._changed:
-            return len(self._connections)
+            return len(self._visitors)
 
     def start(self) -> None:
         self._thread.start()
 
     def drain(self) -> None:
         """Reject new associations from now on; open ones go on."""
-        self._draining = True
+        self._desk.draining = True
 
     def close_ports(self) -> None:
         """Take no more connections, and let go of the ports. May be called again."""
-        self._draining = True
+        self._desk.draining = True
         if not self._closed:
             self._closed = True
             self._wake.close()
@@ -123,46 +113,18 @@ class Listener:
     def end_associations(self, deadline: float) -> None:
         """Wait for the associations until `deadline` (monotonic), close the ports, and abort those that are left."""
         with self._changed:
-            self._changed.wait_for(lambda: not any(self._connections.values()), max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(
+                lambda: not any(visitor.has_association for visitor in self._visitors), max(0.0, deadline - time.monotonic())
+            )
         self.close_ports()
         with self._changed:
-            left = list(self._connections)
-        for association in left:
-            association.stop()
-        for association in left:
-            association.join(5)
-            if association.is_alive():
-                _log.error("an association's thread did not end", extra={"peer": association.peer})
-
-    # What associations call, each from its own thread (receiver.dicom.association.Host).
-
-    def admit(self, association: ServedAssociation, request: AssociateRq) -> Rejection | None:
-        answer = TEMPORARY_CONGESTION if self._draining else self._admission.admit(request, association.peer)
-        if isinstance(answer, Rejection):
-            self._acceptor.rejected(answer, calling_ae=request.calling_ae, called_ae=request.called_ae, peer=association.peer)
-            return answer
-        with self._changed:
-            self._connections[association] = answer
-        return None
-
-    def may_store(self, calling_ae: bytes) -> bool:
-        return self._admission.rules.may_store(calling_ae)
-
-    def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> Reception:
-        return self._acceptor.accepted(calling_ae=calling_ae, called_ae=called_ae, peer=peer)
-
-    def ended(self, association: ServedAssociation) -> None:
-        with self._changed:
-            taken, self._connections[association] = self._connections[association], None
-            self._changed.notify_all()
-        if taken:
-            self._admission.give_back(taken)
-
-    def closed(self, association: ServedAssociation) -> None:
-        self.ended(association)
-        with self._changed:
-            del self._connections[association]
-            self._changed.notify_all()
+            left = list(self._visitors)
+        for visitor in left:
+            visitor.stop()
+        for visitor in left:
+            visitor.join(5)
+            if visitor.is_alive():
+                _log.error("a connection's thread did not end", extra={"peer": visitor.peer})
 
     def _accept(self) -> None:
         with self._woken, selectors.DefaultSelector() as selector:
@@ -191,23 +153,25 @@ class Listener:
         if not self._is_place_made():
             sock.close()
             return
-        try:
-            association = ServedAssociation(self._ae, sock, peer, self, timeouts=self._timeouts, tls=port.tls)
-        except OSError:  # the peer is gone already
-            sock.close()
-            return
+        visitor = Visitor(self._desk, Connection(sock, port.tls), peer, self._visitor_changed)
         with self._changed:
-            self._connections[association] = None
+            self._visitors[visitor] = None
         try:
-            association.start()
+            visitor.start()
         except RuntimeError as error:  # no more threads
             _log.error("connection dropped", extra={"error": str(error)})
-            association.drop()
+            visitor.close()
+
+    def _visitor_changed(self, visitor: Visitor) -> None:
+        with self._changed:
+            if visitor.closed:
+                del self._visitors[visitor]
+            self._changed.notify_all()
 
     def _is_place_made(self) -> bool:
         """Whether there is a place for one more connection, after ending one that does nothing if need be."""
         with self._changed:
-            idle = [association for association, taken in self._connections.items() if taken is None]
+            idle = [visitor for visitor in self._visitors if not visitor.has_association]
         if len(idle) >= _WITHOUT_ASSOCIATION_MAX:
             idle[len(idle) - _WITHOUT_ASSOCIATION_MAX].stop()
         return len(idle) < _WITHOUT_ASSOCIATION_MAX + _CLOSING_MAX

@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 from receiver.dicom import pdu
@@ -101,6 +102,16 @@ class Outcome(enum.Enum):
     """The peer is gone."""
     IDLE = enum.auto()
     """Nothing came within the socket's timeout."""
+    SLOW = enum.auto()
+    """The peer sends a message more slowly than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowestPace:
+    """A peer that within a message kept us waiting for `seconds` must have sent `bytes_per_second` meanwhile; 0 is no limit."""
+
+    bytes_per_second: float = 0
+    seconds: float = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +131,11 @@ class PDataLoop:
         sock: socket.socket,
         contexts: Mapping[int, StoreContext | None],
         objects: ObjectReceiver,
+        slowest: SlowestPace = SlowestPace(),
     ) -> None:
         """`contexts` has every accepted context, None where nothing may be stored."""
-        self._sock, self._contexts, self._objects = sock, contexts, objects
+        self._sock, self._contexts, self._objects, self._slowest = sock, contexts, objects, slowest
+        self._waited_seconds, self._waited_bytes = 0.0, 0  # within the message that is being received
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -136,6 +149,7 @@ class PDataLoop:
         self._other: tuple[int, int, bytes] | None = None  # context id, command field, command set: its data set follows
         self._other_data = bytearray()
         self.message: Message | None = None
+        self.received_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Bytes that were read before the loop had the socket."""
@@ -165,6 +179,8 @@ class PDataLoop:
             rest = self._view[self._start : self._end]
             self._view[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
+            within_message = bool(rest or self._pdu_left or self._request or self._command or self._other)
+            asked_at = monotonic()
             try:
                 count = self._sock.recv_into(self._view[self._end :])
             except TimeoutError:
@@ -174,6 +190,21 @@ class PDataLoop:
             if count == 0:
                 return Outcome.CLOSED
             self._end += count
+            self.received_bytes += count
+            if not within_message:
+                self._waited_seconds, self._waited_bytes = 0.0, 0
+            elif self._is_slow(count, monotonic() - asked_at):
+                return Outcome.SLOW
+
+    def _is_slow(self, count: int, waited_seconds: float) -> bool:
+        """Whether the peer is below its pace, now that another read took so long. Our own slowness is not its fault."""
+        self._waited_seconds += waited_seconds
+        self._waited_bytes += count
+        if self._waited_seconds < self._slowest.seconds:
+            return False
+        slow = self._waited_bytes < self._slowest.bytes_per_second * self._waited_seconds
+        self._waited_seconds, self._waited_bytes = 0.0, 0
+        return slow
 
     def _use_buffer(self) -> Outcome | None:
         """Use what the buffer holds. None when more has to be read."""

@@ -25,7 +25,7 @@ VERIFICATION = {1: (b"1.2.840.10008.1.1", (IMPLICIT,))}
     ],
 )
 def test_a_peer_that_is_not_let_in_is_told_why(
-    tmp_path: Path, settings: dict[str, Any], peer: dict[str, bytes], rejection: tuple[int, int, int]
+    tmp_path: Path, settings: dict[str, Any], peer: dict[str, Any], rejection: tuple[int, int, int]
 ) -> None:
     with running_edge(tmp_path, **settings) as edge:
         rejected = RawPeer(edge.port, STORAGE, **peer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -247,8 +248,11 @@ class RawPeer:
         calling_ae: bytes = b"RAW",
         called_ae: bytes = b"ANY",
         application_context: bytes = pdu.APPLICATION_CONTEXT,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.sock = socket.create_connection((LOOPBACK, port), timeout=WITHIN_SECONDS)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=LOOPBACK)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         proposed = [pdu.ProposedContext(number, uids[0], uids[1]) for number, uids in contexts.items()]
         request = pdu.associate_rq(called_ae=called_ae, calling_ae=calling_ae, contexts=proposed, max_pdu_bytes=16384)

@@ -24,11 +24,11 @@ HOOKS: dict[str, tuple[Callable[..., object], str]] = {
     # overridden
     "Association.__init__": (Association.__init__, "eb07516b8009ad8f"),
     "Association._abort_blocking": (Association._abort_blocking, "10b43ef8c63c6764"),
-    "Association.run_reactor": (Association.run_reactor, "ed8bbbe3b3d6ddae"),
-    "Association._run_reactor": (Association._run_reactor, "f28838c5559e462a"),
     "ACSE._negotiate_as_acceptor": (ACSE._negotiate_as_acceptor, "fffd360957c42a8e"),
     "DULServiceProvider._send": (DULServiceProvider._send, "a850a7919e68484e"),
     # replaced by `ServedAssociation._serve` and `_read_pdu`
+    "Association.run_reactor": (Association.run_reactor, "ed8bbbe3b3d6ddae"),
+    "Association._run_reactor": (Association._run_reactor, "f28838c5559e462a"),
     "DULServiceProvider.run_reactor": (DULServiceProvider.run_reactor, "e3a10eb3a0931e48"),
     "DULServiceProvider._read_pdu_data": (DULServiceProvider._read_pdu_data, "19f2d4e38c13c835"),
     # called
