@@ -1,0 +1,215 @@
+"""One association's folder, and the objects that are written into it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from contract import Ending
+from contract.manifest import AssociationManifest, PartManifest
+from contract.strict import ContractError, from_json, to_json
+from receiver.filesystem import Chunk
+from receiver.spool.boot import Boot
+from receiver.spool.documents import Seal, StartFacts
+from receiver.spool.durable import TEMPORARY, remove_tree, write_file
+from receiver.spool.leftover import Leftover
+
+_OBJECT_NAME = re.compile(r"([0-9]{6,})-([0-9]{8}T[0-9]{6})([0-9]{3})Z\.dcm", re.ASCII)
+_PART_NAME = re.compile(r"part-([0-9]+)\.json", re.ASCII)
+_UNACKNOWLEDGED = ".unacknowledged"
+_REMOVED = "removed-"
+
+
+class SpoolBrokenError(OSError):
+    """An fsync failed on the association's folder earlier: it takes no more objects."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StoredObject:
+    """An object that is durable in the spool."""
+
+    number: int
+    path: Path
+    size_bytes: int
+    received_at: datetime
+    unacknowledged: bool = False
+
+
+class ObjectWriter:
+    """An object that is arriving. One of `commit` and `discard` ends it; after an error it is discarded already."""
+
+    def __init__(self, folder: AssociationFolder, number: int, file: int, temporary: Path) -> None:
+        self._folder, self._files = folder, folder.files
+        self._number, self._file, self._path = number, file, temporary
+        self._size_bytes = 0
+
+    def write(self, chunks: Sequence[Chunk]) -> None:
+        """Append the chunks. Raises OSError."""
+        try:
+            self._files.write(self._file, chunks)
+        except OSError:
+            self.discard()
+            raise
+        self._size_bytes += sum(map(len, chunks))
+
+    def commit(self) -> StoredObject:
+        """Make the object durable: when this returns, it may be acknowledged. Raises OSError."""
+        received_at = self._folder.now()
+        name = f"{self._number:06d}-{received_at:%Y%m%dT%H%M%S}{received_at.microsecond // 1000:03d}Z.dcm"
+        try:
+            self._files.sync_file(self._file)
+            self._close()
+            self._files.rename(self._path, self._folder.path / name)
+            self._path = self._folder.path / name
+            self._folder.sync()
+        except OSError:
+            self.discard()
+            raise
+        return StoredObject(self._number, self._path, self._size_bytes, received_at)
+
+    def discard(self) -> None:
+        """Forget the object; what cannot be removed now is removed, or never acknowledged, at the next start."""
+        with contextlib.suppress(OSError):
+            self._close()
+        with contextlib.suppress(OSError):
+            self._files.remove_file(self._path)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            self._files.close(file)
+
+
+class AssociationFolder:
+    """One association in the spool. Nothing is on the disk before its first object. Written by one thread at a time."""
+
+    def __init__(
+        self,
+        boot: Boot,
+        facts: StartFacts,
+        *,
+        next_sequence: Callable[[], int],
+        now: Callable[[], datetime],
+        name: str = "",
+    ) -> None:
+        """`name`: of the folder that a dead process left, whose facts are not read yet."""
+        self.facts, self.files, self.now = facts, boot.files, now
+        self.path = boot.path / (name or facts.association)
+        self.sealed: Seal | None = None
+        self._boot, self._next_sequence = boot, next_sequence
+        self._made, self._broken = bool(name), False
+        self._begun = 0
+
+    @property
+    def made(self) -> bool:
+        """Whether anything is on the disk."""
+        return self._made
+
+    def begin_object(self, head: bytes) -> ObjectWriter:
+        """A new object, `head` its first bytes. Raises OSError."""
+        if self._broken:
+            raise SpoolBrokenError("this association's folder failed to sync; the sender should try again in a new one")
+        if not self._made:
+            self._make()
+        self._begun += 1
+        temporary = self.path / f"{self._begun:06d}{TEMPORARY}"
+        writer = ObjectWriter(self, self._begun, self.files.create(temporary), temporary)
+        writer.write([head])
+        return writer
+
+    def mark_unacknowledged(self, stored: StoredObject) -> None:
+        """Keep that an object, though it is durable, was not answered 0x0000. Raises OSError."""
+        self.files.close(self.files.create(self.path / f"{stored.number:06d}{_UNACKNOWLEDGED}"))
+        self.sync()
+
+    def sync(self) -> None:
+        """Make the folder's names durable. Raises OSError; then the folder takes no more objects."""
+        try:
+            self.files.sync_folder(self.path)
+        except OSError:
+            self._broken = True
+            raise
+
+    def seal(self, ending: Ending, ended_at: datetime) -> None:
+        """Take no more objects, and keep how the association ended. Raises OSError; then it may be called again."""
+        if self.sealed is None:
+            seal = Seal(ending=ending, ended_at=ended_at, sequence=self._next_sequence())
+            write_file(self.files, self.path / "sealed.json", to_json(seal))
+            self.files.sync_folder(self.path)
+            self.sealed = seal
+
+    def objects(self) -> list[StoredObject]:
+        """The objects in order of arrival, as the folder holds them. Raises OSError."""
+        names, found = set(self.files.names(self.path)), []
+        for name in names:
+            if match := _OBJECT_NAME.fullmatch(name):
+                number, seconds, milliseconds = match.groups()
+                received_at = datetime.strptime(seconds, "%Y%m%dT%H%M%S").replace(
+                    microsecond=int(milliseconds) * 1000, tzinfo=UTC
+                )
+                path = self.path / name
+                unacknowledged = f"{number}{_UNACKNOWLEDGED}" in names
+                found.append(StoredObject(int(number), path, self.files.size(path), received_at, unacknowledged))
+        return sorted(found)
+
+    def keep_manifests(self, manifest: AssociationManifest, parts: list[PartManifest]) -> None:
+        """Keep what will be announced, once every object is in S3. Raises OSError."""
+        for part in parts:
+            write_file(self.files, self.path / f"part-{part.part}.json", to_json(part))
+        write_file(self.files, self.path / "manifest.json", to_json(manifest))
+        self.files.sync_folder(self.path)
+
+    def manifests(self) -> tuple[bytes, dict[int, bytes]] | None:
+        """The kept manifest and the part manifests by number; None when there is none yet. Raises OSError."""
+        names = self.files.names(self.path)
+        if "manifest.json" not in names:
+            return None
+        parts = {int(match[1]): self._read(match[0]) for name in names if (match := _PART_NAME.fullmatch(name))}
+        return self._read("manifest.json"), dict(sorted(parts.items()))
+
+    def remove(self) -> None:
+        """Remove the folder, which holds nothing that is still needed. Raises OSError; then it may be called again."""
+        if self._made:
+            if not self.path.name.startswith(_REMOVED):
+                removed = self.path.with_name(_REMOVED + self.path.name)
+                self.files.rename(self.path, removed)
+                self.path = removed
+            self.files.sync_folder(self._boot.path)  # before anything in it goes: half a folder is not to be recovered
+            remove_tree(self.files, self.path)
+            self._made = False
+        self._boot.forget(self.facts.association)
+
+    def _make(self) -> None:
+        self._broken = True  # unless all of this succeeds: a folder's failed sync is not tried again
+        self.files.make_folder(self.path)
+        self._made = True
+        write_file(self.files, self.path / "association.json", to_json(self.facts))
+        self.files.sync_folder(self._boot.path)  # association.json's own name is synced with the first object's
+        self._broken = False
+
+    def _read(self, name: str) -> bytes:
+        with self.files.open(self.path / name) as file:
+            return file.read()
+
+    def read_leftover(self) -> Leftover:
+        """Read what a dead process left here, without its temporary files, and say what it is.
+
+        Raises OSError, and ContractError when a document cannot be read.
+        """
+        self.files.sync_folder(self.path)  # it may have died between a rename and its sync
+        names = self.files.names(self.path)
+        if self.path.name.startswith(_REMOVED):
+            return Leftover.BEING_REMOVED
+        for name in names:
+            if name.endswith(TEMPORARY):
+                self.files.remove_file(self.path / name)
+        with contextlib.suppress(FileNotFoundError, ContractError):
+            self.facts = from_json(StartFacts, self._read("association.json"))
+        if "sealed.json" in names:
+            self.sealed = from_json(Seal, self._read("sealed.json"))
+            return Leftover.MANIFEST_KEPT if "manifest.json" in names else Leftover.SEALED
+        return Leftover.NOT_ENDED if self.objects() else Leftover.NOTHING_STORED

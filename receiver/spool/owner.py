@@ -1,0 +1,169 @@
+"""The spool as a whole: who owns it, and what dead processes left in it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from contract import Ending, new_association_id
+from contract.strict import ContractError, utc_now
+from receiver.filesystem import FileSystem
+from receiver.spool.boot import Boot
+from receiver.spool.documents import StartFacts
+from receiver.spool.durable import make_if_missing, write_file
+from receiver.spool.folder import AssociationFolder
+from receiver.spool.leftover import Leftover
+
+
+class SpoolInUseError(Exception):
+    """Another receiver owns the spool. The text says what to do."""
+
+
+def own_spool(root: Path, files: FileSystem) -> Callable[[], None]:
+    """Make this process's receiver the one of the spool; the function that is returned gives the spool back.
+
+    Raises SpoolInUseError, OSError.
+    """
+    make_if_missing(files, root)
+    release = files.lock(root / "lock")
+    if release is None:
+        raise SpoolInUseError(
+            f"Another receiver uses the spool {root}. Stop it first, or give this one a spool of its own (AHI_INGEST_SPOOL)."
+        )
+    return release
+
+
+class Spool:
+    """The spool of one edge, as one process of its receiver uses it until `close`."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        edge: str,
+        files: FileSystem,
+        part_max_objects: int,
+        part_max_bytes: int,
+        object_max_bytes: int,
+        owned: bool = False,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """`owned`: the process that started this one owns the spool, for several workers.
+
+        Raises SpoolInUseError, and OSError when the spool cannot be made or read.
+        """
+        self.root, self.files, self.now = root, files, now
+        self._edge, self._part_max_objects, self._part_max_bytes = edge, part_max_objects, part_max_bytes
+        self._object_max_bytes = object_max_bytes
+        self.unreadable: list[tuple[Path, str]] = []
+        self._give_back = None if owned else own_spool(root, files)
+        self._out = root / "out"
+        make_if_missing(files, self._out)
+        self._boot = self._make_boot()
+
+    def begin_association(self, *, calling_ae: str, called_ae: str, peer: str) -> AssociationFolder:
+        """An association that has just been accepted."""
+        started_at = self.now()
+        facts = self._facts(new_association_id(calling_ae, started_at), calling_ae, called_ae, peer, started_at)
+        self._boot.hold(facts.association)
+        return self._folder(self._boot, facts)
+
+    def leftovers(self) -> list[AssociationFolder]:
+        """What dead processes left, sealed and without temporary files, in the order of their sequence numbers.
+
+        May be called again, for what siblings left that died since. Folders whose lock is held are not touched. What cannot be
+        read stays where it is, its boot folder's lock held, and is listed in `unreadable`. Raises OSError.
+        """
+        found = []
+        for name in sorted(self.files.names(self._out)):
+            path = self._out / name
+            if path == self._boot.path:
+                continue
+            try:
+                release = self.files.lock(path / "lock")
+            except FileNotFoundError:  # a sibling has just removed it
+                continue
+            if release is not None:
+                found += self._adopt(Boot(self.files, path, release, ours=False))
+        return sorted(found, key=lambda folder: folder.sealed.sequence if folder.sealed else 0)
+
+    def close(self) -> None:
+        """Give the spool back."""
+        self._boot.close()
+        if self._give_back is not None:
+            self._give_back()
+
+    def next_sequence(self) -> int:
+        """A number that no association of this edge has had, higher than all before. Raises OSError."""
+        release = self.files.lock(self.root / "sequence.lock", wait=True)
+        assert release is not None  # noqa: S101 - it waited
+        try:
+            number = self._read_sequence() + 1
+            write_file(self.files, self.root / "sequence", str(number).encode())
+            self.files.sync_folder(self.root)
+        finally:
+            release()
+        return number
+
+    def _adopt(self, boot: Boot) -> list[AssociationFolder]:
+        left = []
+        names = sorted(set(self.files.names(boot.path)) - {"lock"})
+        for name in names:  # all before the first is forgotten, since with the last one the lock goes
+            boot.hold(name)
+        for name in names:
+            try:
+                if (folder := self._take_up(boot, name)) is not None:
+                    left.append(folder)
+            except (OSError, ContractError) as error:
+                self.unreadable.append((boot.path / name, type(error).__name__))
+        if not names:
+            boot.close()
+        return left
+
+    def _take_up(self, boot: Boot, name: str) -> AssociationFolder | None:
+        """What a dead process left of one association, sealed; None when nothing is to be done any more."""
+        folder = self._folder(boot, self._facts(name, "", "", "", self.now()), name)
+        match folder.read_leftover():
+            case Leftover.BEING_REMOVED | Leftover.NOTHING_STORED:
+                folder.remove()
+                return None
+            case Leftover.NOT_ENDED:
+                folder.seal(Ending.RECOVERED, self.now())
+            case Leftover.SEALED | Leftover.MANIFEST_KEPT:  # Uploads.resume tells them apart
+                pass
+        return folder
+
+    def _folder(self, boot: Boot, facts: StartFacts, name: str = "") -> AssociationFolder:
+        return AssociationFolder(boot, facts, next_sequence=self.next_sequence, now=self.now, name=name)
+
+    def _facts(self, association: str, calling_ae: str, called_ae: str, peer: str, started_at: datetime) -> StartFacts:
+        return StartFacts(
+            association=association,
+            edge=self._edge,
+            calling_ae=calling_ae,
+            called_ae=called_ae,
+            peer=peer,
+            started_at=started_at,
+            part_max_objects=self._part_max_objects,
+            part_max_bytes=self._part_max_bytes,
+            object_max_bytes=self._object_max_bytes,
+        )
+
+    def _make_boot(self) -> Boot:
+        while True:
+            path = self._out / f"{self.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+            make_if_missing(self.files, path)
+            with contextlib.suppress(FileNotFoundError):
+                if (release := self.files.lock(path / "lock")) is not None:
+                    return Boot(self.files, path, release, ours=True)
+            # A sibling that looks for leftovers found the folder before its lock: another name.
+
+    def _read_sequence(self) -> int:
+        try:
+            with self.files.open(self.root / "sequence") as file:
+                return int(file.read())
+        except FileNotFoundError:
+            return 0
