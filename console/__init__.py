@@ -1,1 +1,1 @@
-"""The operators' console: send, look, wait."""
+"""The operators' console: send, look, wait, replay."""

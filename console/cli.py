@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from console import render, stack
+from console.options import DEFAULT_STATE, StackName, State, fail, sentences
 from lambdas.catalog.ledger import LedgerCounts
 from lambdas.catalog.queries import Association, Queries
-from lambdas.errors import IngestError
 
 OPEN_STATUSES = {"RUNNING"}
 _POLL_SECONDS = 0.5
-
-State = Annotated[Path, typer.Option(envvar="AHI_INGEST_STATE", help="The state folder of the `ahi-ingest up` to ask.")]
-DEFAULT_STATE = Path(".ahi-ingest")
 
 
 def send(
@@ -38,7 +35,7 @@ def send(
     """
     from console.send import files_below, send_files  # noqa: PLC0415 - the other commands need no DICOM
 
-    with _sentences():
+    with sentences():
         dicom = {} if to else stack.endpoints(state)["dicom"]
     host, port = _address(to) if to else (dicom["host"], dicom["port"])
     called = called_ae or dicom.get("ae_title", "ANY-SCP")
@@ -50,10 +47,11 @@ def send(
 def list_(
     limit: Annotated[int, typer.Option(min=1, help="At most so many lines of each.")] = 20,
     state: State = DEFAULT_STATE,
+    stack_name: StackName = "",
 ) -> None:
     """List the newest associations and studies, with what became of them."""
     console = Console()
-    with _sentences(), closing(stack.catalog(state)) as catalog:
+    with sentences(), closing(stack.questions(state, stack_name)) as catalog:
         render.associations(catalog.associations(limit), console)
         console.print()
         render.studies(catalog.study_list(limit), console)
@@ -62,13 +60,14 @@ def list_(
 def show(
     association: Annotated[str, typer.Argument(help="An association id, as `list` shows it.")],
     state: State = DEFAULT_STATE,
+    stack_name: StackName = "",
 ) -> None:
     """Show one association: how it ended, its ledger, import jobs and image sets, and each object that failed."""
     console = Console()
-    with _sentences(), closing(stack.catalog(state)) as catalog:
+    with sentences(), closing(stack.questions(state, stack_name)) as catalog:
         row = catalog.association(association)
         if row is None:
-            _fail(f"The catalog knows no association {association}. `ahi-ingest list` shows those it knows.")
+            fail(f"The catalog knows no association {association}. `ahi-ingest list` shows those it knows.")
         render.association(row, catalog.ledger(association), console)
         render.import_jobs(catalog.import_jobs(association), console)
         render.image_sets(catalog.image_sets(association), console)
@@ -79,17 +78,18 @@ def wait(
     association: Annotated[str, typer.Argument(help="An association id, as the receiver logs it and `list` shows it.")],
     timeout_seconds: Annotated[float, typer.Option(min=0, help="Give up after so long.")] = 3600,
     state: State = DEFAULT_STATE,
+    stack_name: StackName = "",
 ) -> None:
     """Wait until every object of an association has its image set. Exits 0 then, and 1 with the reason otherwise."""
-    with _sentences(), closing(stack.catalog(state)) as catalog:
+    with sentences(), closing(stack.questions(state, stack_name)) as catalog:
         row = wait_for_end(catalog, association, timeout_seconds)
         if row is None:
-            _fail(f"{association} has not reached the catalog in {timeout_seconds:g} s: is its sender done?")
+            fail(f"{association} has not reached the catalog in {timeout_seconds:g} s: is its sender done?")
         if row.status in OPEN_STATUSES:
-            _fail(f"{association} is still {row.status} after {timeout_seconds:g} s.")
+            fail(f"{association} is still {row.status} after {timeout_seconds:g} s.")
         counts = catalog.ledger(association)
     if row.status != "COMPLETE":
-        _fail(f"{association} is {row.status}: {_reason(row, counts)} `ahi-ingest show {association}` lists the objects.")
+        fail(f"{association} is {row.status}: {_reason(row, counts)} `ahi-ingest show {association}` lists the objects.")
     typer.echo(f"{association} is COMPLETE: {row.objects} object(s) imported.")
 
 
@@ -130,17 +130,3 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
         raise typer.BadParameter("expected HOST:PORT, such as 10.0.0.5:11112", param_hint="--to")
     return host.strip("[]") or "127.0.0.1", int(port)
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Ends the command with the error's own sentence, where it is one that the operator can do something about."""
-    try:
-        yield
-    except (stack.NotRunningError, IngestError) as error:
-        _fail(str(error))
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -13,11 +15,24 @@ from rich.text import Text
 from lambdas.catalog.ledger import LedgerCounts
 from lambdas.catalog.queries import Association, ImageSet, ImportJob, StoredObject, Study
 
+if TYPE_CHECKING:
+    from console.aws.machines import Run
+    from console.letters import Depth, Letter, Redriven
+    from console.planning import Plan
+    from console.replay import Done
+
 OBJECTS_SHOWN = 50
 WIDE_COLUMNS = 140
 UID_END_CHARACTERS = 8
 _WHOLE = {"association", "date", "ImageSetId", "image sets", "instances", "modality", "status"}
-_STYLES = {"COMPLETE": "green", "RUNNING": "cyan", "ENDED_EARLY": "yellow", "IMPORTED": "green", "COMPLETED": "green"}
+_STYLES = {
+    "COMPLETE": "green",
+    "RUNNING": "cyan",
+    "ENDED_EARLY": "yellow",
+    "IMPORTED": "green",
+    "COMPLETED": "green",
+    "SUCCEEDED": "green",
+}
 
 
 def associations(rows: Sequence[Association], console: Console) -> None:
@@ -94,6 +109,61 @@ def failed_objects(rows: Sequence[StoredObject], console: Console) -> None:
     console.print(table)
     for reason, count in Counter(why(row) for row in rows[OBJECTS_SHOWN:]).most_common():
         console.print(f"and {count} more: {reason}")
+
+
+def plans(rows: Sequence[Plan], console: Console) -> None:
+    """What a replay would do."""
+    table = _table("Would be done", "association", "what", "why")
+    for row in rows:
+        table.add_row(row.association, row.act, row.why)
+    console.print(table if rows else "Nothing has failed.")
+
+
+def done(rows: Sequence[Done], console: Console) -> None:
+    """What a replay did."""
+    table = _table("Done", "association", "what", "why")
+    for row in rows:
+        table.add_row(row.association, Text(row.act, style="red" if row.refused else ""), row.said)
+    console.print(table if rows else "Nothing has failed.")
+
+
+def ends(rows: Sequence[tuple[Done, Run | None]], console: Console) -> None:
+    """How the executions ended that a replay had started."""
+    table = _table("Ended", "association", "status", "error")
+    for one, run in rows:
+        table.add_row(one.association, status(run.status if run else "GONE"), run.error if run else "")
+    if rows:
+        console.print(table)
+
+
+def queues(rows: Sequence[Depth], console: Console) -> None:
+    """Each queue, how much waits in it, and since when."""
+    table = _table("Queues", "queue", "waiting", "taken", "oldest", "dead letters")
+    for row in rows:
+        oldest = "" if row.oldest_seconds is None else str(timedelta(seconds=round(row.oldest_seconds)))
+        table.add_row(row.name, str(row.waiting), str(row.taken), oldest, row.dead_letters)
+    console.print(table)
+
+
+def letters(name: str, rows: Sequence[Letter], console: Console) -> None:
+    """Each dead letter of a queue, and why it is there."""
+    table = _table(f"{len(rows)} dead letter(s) in {name}", "sent (UTC)", "kind", "about", "why")
+    for row in rows:
+        table.add_row(_sent(row), row.kind, row.about, row.why)
+    console.print(table)
+
+
+def redriven(rows: Sequence[Redriven], console: Console) -> None:
+    """What became of each dead letter."""
+    table = _table("Done", "sent (UTC)", "about", "it was there because", "now")
+    for row in rows:
+        one = row.letter
+        table.add_row(_sent(one), one.about or one.kind, one.why, Text(row.said, style="red" if row.stays else ""))
+    console.print(table if rows else "No dead letters.")
+
+
+def _sent(row: Letter) -> str:
+    return datetime.fromtimestamp(row.message.sent_at_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")[:19]
 
 
 def why(row: StoredObject) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lambdas.catalog import ledger
 from lambdas.catalog.connection import Catalog, CatalogSettings
+from lambdas.catalog.keys import uid_column
 from lambdas.catalog.ledger import LedgerCounts
 
 
@@ -148,6 +149,16 @@ _ASSOCIATIONS = (
     f"{_ASSOCIATION_COLUMNS} WHERE %(status)s IS NULL OR status = %(status)s ORDER BY sent_at_ms DESC LIMIT %(limit)s"
 )
 
+# By a study: of its objects in the ledger. By an error: the association's own, or that of one of its imports.
+_SELECTED = f"""{_ASSOCIATION_COLUMNS}
+WHERE (%(study)s IS NULL OR association IN (SELECT association FROM stored_object WHERE study_instance_uid = %(study)s))
+  AND (%(since)s IS NULL OR status_changed_at >= %(since)s)
+  AND (%(error)s IS NULL OR error = %(error)s
+       OR EXISTS (SELECT 1 FROM import_job WHERE import_job.association = association.association AND import_job.error = %(error)s))
+  AND (NOT %(only_failed)s OR status NOT IN ('REGISTERED', 'RUNNING', 'COMPLETE'))
+ORDER BY sent_at_ms, `sequence`
+"""
+
 _STORED_OBJECTS = """
 SELECT s3_key, part, position, size_bytes, digest, sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid,
        transfer_syntax_uid, quarantine_reason, is_foreign, indexed_at, not_indexed_reason, import_job_id, import_status,
@@ -187,7 +198,13 @@ class Queries:
     def study_list(self, limit: int = 100) -> list[Study]:
         """The latest studies, by study date."""
         return [
-            Study(**row | {"modalities": _split(row["modalities"]), "image_set_ids": _split(row["image_set_ids"])})
+            Study(
+                **row
+                | {
+                    "modalities": tuple(filter(None, (row["modalities"] or "").split(","))),
+                    "image_set_ids": tuple(sorted(json.loads(row["image_set_ids"] or "[]"))),
+                }
+            )
             for row in self._rows(_STUDIES, (limit,))
         ]
 
@@ -198,6 +215,22 @@ class Queries:
     def associations(self, limit: int = 100, status: str | None = None) -> list[Association]:
         """The latest associations, by when their message was sent; of one status when it is given."""
         return [Association(**row) for row in self._rows(_ASSOCIATIONS, {"limit": limit, "status": status})]
+
+    def selected(
+        self, *, study_instance_uid: str | None = None, since: datetime | None = None, error: str | None = None
+    ) -> list[Association]:
+        """The associations that meet all that is given, in their order in time.
+
+        With a study, all that brought objects of it; otherwise those that have failed. `since` (UTC) is when the status
+        changed; `error` is the association's or that of one of its imports.
+        """
+        arguments = {
+            "study": uid_column(study_instance_uid) if study_instance_uid else None,
+            "since": since,
+            "error": error,
+            "only_failed": study_instance_uid is None,
+        }
+        return [Association(**row) for row in self._rows(_SELECTED, arguments)]
 
     def ledger(self, association: str) -> LedgerCounts | None:
         """The sums that decide the verdict, or None when the catalog does not know the association."""
@@ -241,7 +274,3 @@ def connect(settings: CatalogSettings) -> Queries:
 
 def _flag(value: int | None) -> bool | None:
     return None if value is None else bool(value)
-
-
-def _split(value: str | None) -> tuple[str, ...]:
-    return tuple(value.split(",")) if value else ()

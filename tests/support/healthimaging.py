@@ -173,7 +173,7 @@ def request_fault(error: str, times: int = 1, **more: Any) -> dict[str, Any]:
     return {"operation": "StartDICOMImportJob", "error": error, "times": times, **more}
 
 
-def set_faults(emulator: HealthImaging, **faults: Any) -> None:
+def set_faults(emulator: HealthImaging | Aws, **faults: Any) -> None:
     """Replace the emulator's faults; without any, clear them."""
     request = urllib.request.Request(  # noqa: S310 - the emulator's URL
         f"{emulator.endpoint_url}/_control/faults", json.dumps(faults).encode(), {"Content-Type": "application/json"}

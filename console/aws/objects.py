@@ -1,0 +1,75 @@
+"""Objects in S3: listed, and copied within S3. `lambdas.adapters.aws.Storage` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from console.aws.told import told
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """An object as ListObjectsV2 lists it."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_at: datetime
+
+
+class Objects:
+    """Objects in S3, beside what `Storage` reads."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+
+    def below(self, bucket: str, prefix: str) -> Iterator[StoredKey]:
+        """Every object below a prefix, in the order of keys."""
+        with told("s3:ListBucket"):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                for item in page.get("Contents", []):
+                    yield StoredKey(
+                        key=item["Key"], size_bytes=item["Size"], etag=item["ETag"], modified_at=item["LastModified"]
+                    )
+
+    def folders(self, bucket: str, prefix: str) -> Iterator[str]:
+        """The prefixes one `/` below a prefix."""
+        with told("s3:ListBucket"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            for page in pages:
+                for item in page.get("CommonPrefixes", []):
+                    yield item["Prefix"]
+
+    def exists(self, bucket: str, key: str) -> bool:
+        with told("s3:GetObject"):
+            try:
+                self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return False
+                raise
+        return True
+
+    def open(self, bucket: str, key: str) -> IO[bytes]:
+        """The object's bytes as a stream, which the caller closes."""
+        with told("s3:GetObject"):
+            return self._client.get_object(Bucket=bucket, Key=key)["Body"]  # type: ignore[return-value]  # reads and closes
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        with told("s3:PutObject"):
+            self._client.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def copy(self, bucket: str, source: str, target_bucket: str, target: str) -> None:
+        """Copy within S3, in parts where the object is large."""
+        with told("s3:PutObject"):
+            self._client.copy(CopySource={"Bucket": bucket, "Key": source}, Bucket=target_bucket, Key=target)
