@@ -13,10 +13,10 @@ import pydicom.config
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from lambdas.catalog.associations import Origin
+from contract.manifest import Entry
 from lambdas.catalog.attributes import ATTRIBUTES, Level, column
 from lambdas.catalog.keys import patient_key, uid_column
-from lambdas.catalog.objects import ColumnValue, Described, LevelValues, Listed
+from lambdas.catalog.objects import ColumnValue, Described, LevelValues
 from lambdas.logic.header import Header, UnreadableError
 from lambdas.logic.order import described_order
 from lambdas.logic.values import Values, tag_of
@@ -30,18 +30,18 @@ _TAGS = [
 ]
 
 
-def describe(header: Header, listed: Listed, origin: Origin, default_issuer: str = "") -> Described:
+def describe(header: Header, *, object_order: str, listed: Entry | None = None, default_issuer: str = "") -> Described:
     """The object's rows. Raises UnreadableError.
 
-    A UID that the data set lacks is taken from the manifest, where the receiver put what it read or was told.
-    `default_issuer` is who issued a PatientID that comes without an issuer (lambdas.logic.issuers).
+    A UID that the data set lacks is taken from where the manifest lists the object: there the receiver put what it read or
+    was told. `default_issuer` is who issued a PatientID that comes without an issuer (lambdas.logic.issuers).
     """
     with _lenient() as warned:
         values = Values(_parse(header), warned)
-        uids = {name: uid_column(values.text(name) or getattr(listed.entry, column(name))) for name in _UIDS}
+        uids = {name: uid_column(values.text(name) or getattr(listed, column(name), "")) for name in _UIDS}
         if uids["SOPInstanceUID"] is None:
             raise UnreadableError("it has no SOP Instance UID")
-        levels = {level: _level_values(level, values, listed, origin) for level in Level}
+        levels = {level: _level_values(level, values, object_order) for level in Level}
         _check_size(levels.values())
         study, patient_id = uids["StudyInstanceUID"], values.text("PatientID") or ""
         issuer = values.text("IssuerOfPatientID") or default_issuer
@@ -78,7 +78,7 @@ def _parse(header: Header) -> Dataset:
         raise UnreadableError(f"pydicom cannot read it ({type(error).__name__})") from None
 
 
-def _level_values(level: Level, values: Values, listed: Listed, origin: Origin) -> LevelValues:
+def _level_values(level: Level, values: Values, object_order: str) -> LevelValues:
     found: dict[str, ColumnValue] = {}
     raw: dict[str, str] = {}
     notes: dict[str, str] = {}
@@ -90,12 +90,12 @@ def _level_values(level: Level, values: Values, listed: Listed, origin: Origin) 
             raw[keyword] = value.raw
         if value.note is not None:
             notes[keyword] = value.note
-    place = (origin, listed.association, listed.part, listed.position)
+    richness = len(found.keys() | raw)
     return LevelValues(
         values=found,
         raw_values=_as_json(raw),
         value_notes=_as_json(notes),
-        described_order=listed.object_order if level is Level.INSTANCE else described_order(*place, len(found.keys() | raw)),
+        described_order=object_order if level is Level.INSTANCE else described_order(object_order, richness),
     )
 
 

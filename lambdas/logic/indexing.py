@@ -19,6 +19,8 @@ from lambdas.logic.issuers import DefaultIssuers, default_issuer
 from lambdas.logic.manifests import read_part
 from lambdas.logic.order import object_order
 
+NOT_FOUND = "S3 has no such object"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
@@ -48,7 +50,7 @@ def index_slice(catalog: Catalog, storage: Storage, wanted: Slice, issuers: Defa
     if origin is None:
         raise UnknownAssociationError(f"{wanted.association} is not in the catalog: register it first")
     listed = list_slice(storage, wanted, origin)
-    objects = look_at(storage, listed, origin, default_issuer(issuers, wanted.edge, origin.calling_ae))
+    objects = _look_at(storage, listed, default_issuer(issuers, wanted.edge, origin.calling_ae))
     catalog.transaction(lambda cursor: write_indexed(cursor, objects))
     indexed = sum(isinstance(one.outcome, Described) for one in objects)
     return SliceResult(
@@ -84,7 +86,7 @@ def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
     ]
 
 
-def look_at(storage: Storage, listed: Sequence[Listed], origin: Origin, issuer: str) -> list[IndexedObject]:
+def _look_at(storage: Storage, listed: Sequence[Listed], issuer: str) -> list[IndexedObject]:
     """The outcome for each object: many at once, to wait for S3 once only.
 
     Each is described as soon as it is read, so that no more headers are in memory than are read at once; one at a time,
@@ -102,11 +104,11 @@ def look_at(storage: Storage, listed: Sequence[Listed], origin: Origin, issuer: 
             header = read_header(read_range, one.entry.size_bytes)
             header_bytes = header.fetched_bytes
             with describing:
-                outcome = describe(header, one, origin, issuer)
+                outcome = describe(header, object_order=one.object_order, listed=one.entry, default_issuer=issuer)
         except UnreadableError as error:
             outcome = str(error)
         except StorageNotFoundError:
-            outcome = "S3 has no such object"
+            outcome = NOT_FOUND
         return IndexedObject(listed=one, header_bytes=header_bytes, outcome=outcome)
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:

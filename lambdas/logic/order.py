@@ -14,13 +14,14 @@ def object_order(origin: Origin, association: str, part: int, position: int) -> 
     return f"{_association_order(origin, association)}.{part:06d}.{position:06d}"
 
 
-def described_order(origin: Origin, association: str, part: int, position: int, attributes: int) -> str:
-    """The order by which patient, study and series take their attributes.
+def described_order(object_order: str, attributes: int) -> str:
+    """The order by which patient, study and series take their attributes from an object of that order.
 
     Within an association the object that has most `attributes` goes first, so that a report without a study date does not
     empty what the images said.
     """
-    return f"{_association_order(origin, association)}.{attributes:03d}.{part:06d}.{position:06d}"
+    association_order, part, position = object_order.rsplit(".", 2)
+    return f"{association_order}.{attributes:03d}.{part}.{position}"
 
 
 def _association_order(origin: Origin, association: str) -> str:

@@ -123,10 +123,11 @@ def test_rows_that_are_older_than_the_change_log_learn_who_described_them(catalo
     migrate(settings)
     catalog = Catalog(lambda: settings)
     origin, association = Origin(sent_at_ms=1_790_000_000_000, sequence=7), "20261124T021501Z-CT.1-9f3c2a71"
-    indexed = made_object(1, order=object_order(origin, association, 1, 2), association=association)
+    order = object_order(origin, association, 1, 2)
+    indexed = made_object(1, order=order, association=association)
     assert isinstance(indexed.outcome, Described)
     levels = {
-        level: said if level is Level.INSTANCE else replace(said, described_order=described_order(origin, association, 1, 2, 3))
+        level: said if level is Level.INSTANCE else replace(said, described_order=described_order(order, 3))
         for level, said in indexed.outcome.levels.items()
     }
 

@@ -13,29 +13,30 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+from contract.manifest import Entry
 from contract.strict import ContractError
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.attributes import Level
-from lambdas.catalog.objects import Described, LevelValues, Listed
+from lambdas.catalog.objects import Described, LevelValues
 from lambdas.logic.describing import VALUES_MAX_CHARACTERS, describe
 from lambdas.logic.header import UnreadableError, read_header
 from lambdas.logic.issuers import default_issuer, parse_issuers
+from lambdas.logic.order import object_order
 from tests.support.associations import entry_of
 from tests.support.dicom import BUNDLED
 from tests.support.elements import element, part10
 
 ASSOCIATION = "20261124T021501Z-CT_1-9f3c2a71"
-ORIGIN = Origin(sequence=1, sent_at_ms=1)
+ORDER = object_order(Origin(sequence=1, sent_at_ms=1), ASSOCIATION, 1, 0)
 
 
-def listed(file: bytes) -> Listed:
-    entry = entry_of(ASSOCIATION, 1, file)
-    return Listed(association=ASSOCIATION, bucket="bucket", part=1, position=0, entry=entry, object_order="order")
+def listed(file: bytes) -> Entry:
+    return entry_of(ASSOCIATION, 1, file)
 
 
-def described(file: bytes, as_listed: Listed | None = None, default_issuer: str = "") -> Described:
+def described(file: bytes, as_listed: Entry | None = None, default_issuer: str = "") -> Described:
     header = read_header(lambda first, count: file[first : first + count], len(file))
-    return describe(header, as_listed or listed(file), ORIGIN, default_issuer)
+    return describe(header, object_order=ORDER, listed=as_listed or listed(file), default_issuer=default_issuer)
 
 
 def with_elements(*elements: bytes) -> bytes:
@@ -146,7 +147,7 @@ def test_a_uid_that_the_data_set_lacks_is_the_manifests_and_none_at_all_is_refus
     whole, bare = listed(object_with()), part10(b"")
     assert described(bare, whole).sop_instance_uid == "1.2.3"
     with pytest.raises(UnreadableError, match="no SOP Instance UID"):
-        described(bare, replace(whole, entry=replace(whole.entry, sop_instance_uid="")))
+        described(bare, replace(whole, sop_instance_uid=""))
 
 
 def test_an_object_without_study_and_patient_has_neither() -> None:

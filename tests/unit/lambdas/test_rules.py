@@ -20,8 +20,8 @@ from lambdas.catalog.associations import Origin
 from lambdas.catalog.attributes import ATTRIBUTES, column
 from lambdas.catalog.keys import object_hash, patient_key, uid_column
 from lambdas.catalog.ledger import LedgerCounts
-from lambdas.logic.header import LAST_GROUP
 from lambdas.logic.claiming import client_token
+from lambdas.logic.header import LAST_GROUP
 from lambdas.logic.order import described_order, object_order
 from lambdas.logic.reconciling import verdict
 from lambdas.logic.registering import plan_slices
@@ -41,7 +41,7 @@ def test_orders_sort_as_the_order_rule_says(one: tuple[int, ...], other: tuple[i
 
     texts = [object_order(origin(place), ASSOCIATION, place[2], place[3]) for place in (one, other)]
     assert (texts[0] < texts[1]) == (one[:4] < other[:4])
-    described = [described_order(origin(place), ASSOCIATION, place[2], place[3], place[4]) for place in (one, other)]
+    described = [described_order(text, place[4]) for text, place in zip(texts, (one, other), strict=True)]
     assert (described[0] < described[1]) == ((*one[:2], one[4], *one[2:4]) < (*other[:2], other[4], *other[2:4]))
     assert max(map(len, texts)) <= 128
     assert max(map(len, described)) <= 160
