@@ -10,6 +10,7 @@ What is answered, and when (the settings `durability` and `validation`):
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from datetime import datetime
 from contract import Ending
 from contract.strict import utc_now
 from contract.uids import uid_from_wire
+from receiver.counters import Counters
 from receiver.dicom.p_data import ObjectRefusedError, ObjectSink, StoreRequest
 from receiver.dicom.status import StoreStatus
 from receiver.disk import Disk
@@ -25,6 +27,8 @@ from receiver.part10 import head_bytes
 from receiver.spool import AssociationFolder, ObjectWriter, StoredObject
 from receiver.uploads import AssociationUpload
 from receiver.validation import Fault, Validation
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ class AssociationReception:
         upload: AssociationUpload,
         calling_ae: bytes,
         disk: Disk,
+        counters: Counters,
         *,
         strict: bool,
         confirmation_seconds: float | None,
@@ -47,7 +52,8 @@ class AssociationReception:
         self.association = folder.facts.association
         self._folder, self._upload, self._calling_ae, self._disk, self._now = folder, upload, calling_ae, disk, now
         self._strict, self._confirmation_seconds = strict, confirmation_seconds
-        self._acknowledged = self._refused = self._unacknowledged = 0
+        self._counters, self._tally = counters, counters.association_began(folder.facts.calling_ae)
+        self._unacknowledged = 0
 
     def begin_object(self, request: StoreRequest) -> ObjectSink:
         head = head_bytes(
@@ -68,7 +74,7 @@ class AssociationReception:
             raise
 
     def refused(self, status: StoreStatus) -> None:
-        self._refused += 1
+        self._tally.refused[f"0x{status:04X}"] += 1
         _log.warning("object refused", extra={"association": self.association, "status": f"0x{status:04X}"})
 
     def end(self, ending: Ending) -> None:
@@ -78,11 +84,12 @@ class AssociationReception:
             extra={
                 "association": self.association,
                 "ending": str(ending),
-                "objects": self._acknowledged,
-                "refused": self._refused,
+                "objects": self._tally.objects,
+                "refused": self._tally.refused.total(),
                 "unacknowledged": self._unacknowledged,
             },
         )
+        self._counters.association_ended(self._tally, str(ending))
         self._upload.end(ending, ended_at)
 
     def stored(self, stored: StoredObject) -> None:
@@ -95,10 +102,14 @@ class AssociationReception:
             self._upload.add(stored, confirmed)
             if not confirmed.wait(self._confirmation_seconds):
                 self._not_confirmed(stored)
-        self._acknowledged += 1
+        self._tally.objects += 1
+        self._tally.object_bytes += stored.size_bytes
+        self._tally.last_object_at = stored.received_at
 
     def not_stored(self, error: OSError) -> None:
         """The disk did not take an object."""
+        if error.errno not in _FULL:
+            self._counters.disk_failed(self._now())
         _log.error("object not stored", extra={"association": self.association, "error": error.strerror or str(error)})
 
     def _not_confirmed(self, stored: StoredObject) -> None:

@@ -11,7 +11,9 @@ import threading
 import time
 from functools import partial
 
+from contract.strict import utc_now
 from receiver.cloud import Cloud
+from receiver.counters import Counters, Report
 from receiver.dicom.admission import ae_title
 from receiver.dicom.status import Rejection
 from receiver.disk import Disk
@@ -62,7 +64,8 @@ class Receiver:
             low_bytes=settings.disk_low_bytes,
             reserve_bytes=settings.disk_reserve_bytes,
         )
-        self.uploads = Uploads(cloud, bucket=settings.bucket)
+        self._counters = Counters()
+        self.uploads = Uploads(cloud, bucket=settings.bucket, counters=self._counters)
         self._workers = UploadWorkers(
             self.uploads, workers=settings.upload_workers, backoff_max_seconds=settings.upload_backoff_max_seconds
         )
@@ -70,6 +73,7 @@ class Receiver:
         self._listener = make_listener(settings, self._sockets, tls, self, shared=self._shared, has_room=self._disk.has_room)
         self._leftovers: list[AssociationFolder] = []
         self._unreadable_told = 0
+        self._accepting = False
         self._stopping = threading.Event()
         self._recovery = threading.Thread(target=self._recover_siblings, name="recovery", daemon=True)
 
@@ -88,6 +92,15 @@ class Receiver:
         """How many connections are open, with or without an association."""
         return self._listener.connections
 
+    def report(self) -> Report:
+        """What was counted until now, and what is held now."""
+        report, oldest = self._counters.report(), self.uploads.oldest_received_at
+        report.workers = int(self._accepting)
+        report.uploading = self.uploads.open_associations
+        report.upload_lag_seconds = max(0.0, (utc_now() - oldest).total_seconds()) if oldest else 0.0
+        report.cloud_refusal = self.uploads.refusal
+        return report
+
     def start(self) -> None:
         """Recover what dead processes left, and accept associations. Raises OSError."""
         if self._settings.durability == "none":
@@ -95,6 +108,7 @@ class Receiver:
         self._recover()
         self._workers.start()
         self._listener.start()
+        self._accepting = True
         if self._shared:
             self._recovery.start()
 
@@ -105,6 +119,7 @@ class Receiver:
         """
         deadline = time.monotonic() + self._settings.drain_timeout_seconds
         self._stopping.set()
+        self._accepting = False
         if keep_port:
             self._listener.drain()
         else:
@@ -139,10 +154,12 @@ class Receiver:
                 _log.error("recovery failed, will be tried again", extra={"error": error.strerror})
 
     def rejected(self, rejection: Rejection, *, calling_ae: bytes, called_ae: bytes, peer: str) -> None:
+        code = "/".join(map(str, rejection))
+        self._counters.association_rejected(code)
         _log.warning(
             "association rejected",
             extra={
-                "result_source_reason": "/".join(map(str, rejection)),
+                "result_source_reason": code,
                 "calling_ae": ae_title(calling_ae),
                 "called_ae": ae_title(called_ae),
                 "peer": peer,
@@ -165,6 +182,7 @@ class Receiver:
             self.uploads.begin(folder),
             calling_ae.rstrip(b"\0 "),
             self._disk,
+            self._counters,
             strict=self._settings.validation == "strict",
             confirmation_seconds=self._settings.confirmation_seconds if self._settings.durability == "cloud" else None,
         )

@@ -24,7 +24,8 @@ from contract.keys import manifest_key, part_manifest_key
 from contract.manifest import AssociationManifest
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json
-from receiver.cloud import Cloud, CloudError, CloudUnavailableError
+from receiver.cloud import Cloud, CloudError, CloudRefusedError, CloudUnavailableError
+from receiver.counters import Counters
 from receiver.index import ObjectIndex, index_bytes, index_object
 from receiver.placement import Place, Placement
 from receiver.spool import AssociationFolder, StoredObject
@@ -44,17 +45,20 @@ class _Task(Protocol):
 class Uploads:
     """What has to go to the cloud, in a queue. `UploadWorkers` work on it; tests call `run_next` themselves."""
 
-    def __init__(self, cloud: Cloud, *, bucket: str) -> None:
-        self.cloud, self.bucket = cloud, bucket
+    def __init__(self, cloud: Cloud, *, bucket: str, counters: Counters | None = None) -> None:
+        self.cloud, self.bucket, self.counters = cloud, bucket, counters or Counters()
+        self.refusal = ""
+        """What the cloud refused for good, until something succeeds again."""
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._open: set[str] = set()
+        self._open: dict[str, AssociationUpload] = {}
         self._changed = threading.Condition()
 
     def begin(self, folder: AssociationFolder) -> AssociationUpload:
         """An association that has just been accepted."""
+        upload = AssociationUpload(self, folder)
         with self._changed:
-            self._open.add(folder.facts.association)
-        return AssociationUpload(self, folder)
+            self._open[upload.association] = upload
+        return upload
 
     def resume(self, folder: AssociationFolder) -> None:
         """An association that a dead process left, sealed. Raises OSError."""
@@ -102,10 +106,17 @@ class Uploads:
         with self._changed:
             return len(self._open)
 
+    @property
+    def oldest_received_at(self) -> datetime | None:
+        """When the oldest object arrived that is not in S3; None when all are."""
+        with self._changed:
+            uploads = list(self._open.values())
+        return min((at for upload in uploads if (at := upload.oldest_received_at)), default=None)
+
     def closed(self, association: str) -> None:
         """An association is announced and removed, or nothing was stored of it."""
         with self._changed:
-            self._open.discard(association)
+            self._open.pop(association, None)
             self._changed.notify_all()
 
 
@@ -118,6 +129,8 @@ class AssociationUpload:
         self._placement = Placement(folder.facts)
         self._lock = threading.Lock()
         self._added = self._placed = self._done = 0
+        self._not_in_s3: dict[int, datetime] = {}  # when they arrived, by number of arrival
+        self._last_received_at: datetime | None = None
         self._waiting: dict[int, tuple[_ObjectTask, ObjectIndex]] = {}  # read, but an earlier object is not yet
         self._in_s3: set[str] = set()  # keys
         self._repeats: dict[str, list[_ObjectTask]] = {}  # by the key that they wait for
@@ -128,6 +141,7 @@ class AssociationUpload:
         """One more object is durable. `confirmed` is set once it, or the object that it repeats, is in S3."""
         with self._lock:
             task = _ObjectTask(self, stored, self._added, confirmed)
+            self._not_in_s3[self._added] = self._last_received_at = stored.received_at
             self._added += 1
         self.uploads.submit(task)
 
@@ -180,12 +194,20 @@ class AssociationUpload:
             self._in_s3.add(place.key)
             done = [task, *self._repeats.pop(place.key, ())]
             self._done += len(done)
+            for one in done:
+                del self._not_in_s3[one.arrival]
             complete = self._finishing and self._done == self._added
         for one in done:
             if one.confirmed is not None:
                 one.confirmed.set()
         if complete:
             self.uploads.submit(self)
+
+    @property
+    def oldest_received_at(self) -> datetime | None:
+        """When the oldest object arrived that is not in S3; None when all are."""
+        with self._lock:
+            return next(iter(self._not_in_s3.values()), None)
 
     def run(self) -> None:
         """Announce the association, and remove its folder. Raises CloudError, OSError."""
@@ -216,6 +238,8 @@ class AssociationUpload:
             cloud.put_bytes(part_manifest_key(manifest.edge, manifest.association, number), content)
         cloud.put_bytes(manifest_key(manifest.edge, manifest.association), manifest_bytes)
         cloud.send_message(to_json(InboundMessage.announcing(manifest, self.uploads.bucket)).decode())
+        seconds = (self.folder.now() - (self._last_received_at or manifest.ended_at)).total_seconds()
+        self.uploads.counters.association_announced(len(manifest.quarantined), max(0.0, seconds))
         _log.info(
             "association announced",
             extra={
@@ -290,9 +314,11 @@ class UploadWorkers:
         while not self._stopping.is_set():
             try:
                 if self._uploads.run_next(timeout_seconds=60):
-                    failures = 0
+                    failures, self._uploads.refusal = 0, ""
             except Exception as error:  # noqa: BLE001 - a worker never ends: the data stays, and is tried again
                 expected = isinstance(error, (CloudError, OSError))
+                if isinstance(error, CloudRefusedError):
+                    self._uploads.refusal = str(error)
                 _log.log(
                     logging.WARNING if isinstance(error, CloudUnavailableError) else logging.ERROR,
                     "upload failed, will be tried again",
