@@ -15,7 +15,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict
 
 import boto3
 import obstore
@@ -29,6 +29,7 @@ from receiver.cloud import CloudError, CloudRefusedError, CloudUnavailableError,
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
+    from obstore.store import S3Config
 
 SINGLE_PUT_MAX_BYTES = 8 * 1024 * 1024
 """Above this an object goes in parts of this size, so that `upload workers x this` bounds the memory of uploads."""
@@ -40,15 +41,26 @@ _TRANSIENT = frozenset(
 _CREDENTIALS_TTL = timedelta(minutes=5)  # less than what botocore's credentials are still good for when it hands them out
 
 
+class _Encryption(TypedDict, total=False):
+    """Arguments of CreateMultipartUpload."""
+
+    ServerSideEncryption: Literal["aws:kms"]
+    SSEKMSKeyId: str
+
+
 class AwsCloud:
     """`receiver.cloud.Cloud` on AWS. Credentials, region and endpoint come from the standard AWS_* variables.
 
     See https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html.
     """
 
-    def __init__(self, *, bucket: str, queue_url: str, connections: int) -> None:
-        """Raises CloudRefusedError when there is no region, or there are no credentials."""
+    def __init__(self, *, bucket: str, queue_url: str, connections: int, kms_key_id: str = "") -> None:
+        """`kms_key_id`: the KMS key that S3 encrypts with (SSE-KMS); empty for what the bucket does by default.
+
+        Raises CloudRefusedError when there is no region, or there are no credentials.
+        """
         self._bucket, self._queue_url = bucket, queue_url
+        self._encryption: _Encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
         session = boto3.Session(region_name=os.environ.get("AWS_REGION"))  # which boto3 leaves to the other SDKs
         config = Config(
             connect_timeout=5,
@@ -65,9 +77,12 @@ class AwsCloud:
                 f"AWS cannot be used ({type(error).__name__}). Set AWS_REGION, and credentials as the AWS SDKs take them."
             ) from None
         endpoint = self._s3.meta.endpoint_url
+        store: S3Config = {"region": self._s3.meta.region_name, "endpoint": endpoint, "checksum_algorithm": "SHA256"}
+        if kms_key_id:
+            store |= {"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key_id}
         self._store = S3Store(
             bucket,
-            config={"region": self._s3.meta.region_name, "endpoint": endpoint, "checksum_algorithm": "SHA256"},
+            config=store,
             client_options={
                 "allow_http": endpoint.startswith("http:"),
                 "connect_timeout": "5s",
@@ -84,8 +99,10 @@ class AwsCloud:
             head = self._head(key)
             if head.get("ChecksumSHA256") != _base64(hashlib.sha256(content).digest()):
                 raise ContentDiffersError(f"{key} exists with other content") from None
-        except (PermissionDeniedError, UnauthenticatedError, FileNotFoundError) as error:
-            raise CloudRefusedError(f"PutObject refused: {type(error).__name__}") from None
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise CloudRefusedError(f"PutObject refused: AccessDenied ({type(error).__name__})") from None
+        except FileNotFoundError:
+            raise CloudRefusedError("PutObject refused: NoSuchBucket") from None
         except (BaseError, OSError) as error:
             raise CloudUnavailableError(f"PutObject failed: {type(error).__name__}") from None
 
@@ -98,7 +115,7 @@ class AwsCloud:
         part_bytes = max(SINGLE_PUT_MAX_BYTES, -(-size_bytes // _PARTS_MAX))
         with _translated("multipart upload"):
             upload_id = self._s3.create_multipart_upload(
-                Bucket=self._bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
+                Bucket=self._bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT", **self._encryption
             )["UploadId"]
             try:
                 self._put_parts(key, upload_id, open_file, part_bytes)

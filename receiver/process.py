@@ -52,4 +52,9 @@ def starting() -> Iterator[None]:
 
 def connect_cloud(settings: Settings) -> AwsCloud:
     """The cloud that the settings name. Raises CloudRefusedError."""
-    return AwsCloud(bucket=settings.bucket, queue_url=settings.queue_url, connections=settings.upload_workers + 2)
+    return AwsCloud(
+        bucket=settings.bucket,
+        queue_url=settings.queue_url,
+        connections=settings.upload_workers + 2,
+        kms_key_id=settings.kms_key_id,
+    )

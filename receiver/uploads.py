@@ -16,6 +16,7 @@ import logging
 import queue
 import random
 import threading
+import time
 from datetime import datetime
 from typing import Protocol
 
@@ -32,6 +33,9 @@ from receiver.spool import AssociationFolder, StoredObject
 
 _READ_WHOLE_MAX_BYTES = 8 * 1024 * 1024
 _BACKOFF_FIRST_SECONDS = 0.2
+
+_FAILED = "upload failed, will be tried again"
+_REFUSED = "AWS refuses an upload until someone changes what the error names; it is kept, and will be tried again"
 
 _log = logging.getLogger(__name__)
 
@@ -302,12 +306,13 @@ class UploadWorkers:
             thread.start()
 
     def stop(self, timeout_seconds: float) -> None:
-        """End after the task in hand. What is left in the queue is left to the next start."""
+        """End after the tasks in hand, or without them when they take longer: to the next start, like the rest of the queue."""
         self._stopping.set()
         for _ in self._threads:
             self._uploads.wake()
+        deadline = time.monotonic() + timeout_seconds
         for thread in self._threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         failures = 0
@@ -321,7 +326,7 @@ class UploadWorkers:
                     self._uploads.refusal = str(error)
                 _log.log(
                     logging.WARNING if isinstance(error, CloudUnavailableError) else logging.ERROR,
-                    "upload failed, will be tried again",
+                    _REFUSED if isinstance(error, CloudRefusedError) else _FAILED,
                     extra={"association": getattr(error, "__notes__", [""])[-1], "error": _name(error)},
                     exc_info=None if expected else error,
                 )

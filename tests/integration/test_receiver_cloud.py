@@ -104,6 +104,17 @@ def test_aws_verifies_a_checksum_of_each_object(aws: Aws, bucket: str, monkeypat
     assert aws.s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
+def test_every_object_is_encrypted_with_the_key_of_the_setting(aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, aws.endpoint_url)
+    key = "arn:aws:kms:us-east-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    cloud = AwsCloud(bucket=bucket, queue_url="http://queue", connections=4, kms_key_id=key)
+    cloud.put_bytes("small", b"content")
+    cloud.put_file("large", file_of(LARGE), len(LARGE))
+    for name in ("small", "large"):
+        head = aws.s3.head_object(Bucket=bucket, Key=name)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
+
+
 def test_what_needs_someone_to_change_something_is_refused(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(monkeypatch, aws.endpoint_url)
     nowhere = AwsCloud(bucket="no-such-bucket", queue_url=f"{aws.endpoint_url}/000000000000/no-such-queue", connections=4)

@@ -142,6 +142,26 @@ def test_an_object_that_is_always_refused_does_not_hold_up_the_others(workers: C
     assert len(cloud.messages) == 2
 
 
+@pytest.mark.timeout(10)
+def test_uploads_that_hang_delay_the_end_once_and_not_each() -> None:
+    class HangingCloud(FakeCloud):
+        def put_bytes(self, key: str, content: bytes) -> None:
+            hanging.release()
+            assert go_on.wait(60)
+
+    hanging, go_on = threading.Semaphore(0), threading.Event()
+    sender = Sender(HangingCloud())
+    folder, upload = sender.begin()
+    for number in range(64):
+        sender.store(folder, upload, f"1.{number}", b"x%d" % number)
+    pool = UploadWorkers(sender.uploads, workers=64, backoff_max_seconds=0.05)
+    pool.start()
+    for _ in range(64):
+        assert hanging.acquire(timeout=10)
+    pool.stop(timeout_seconds=0.3)  # 64 times as long would be too long for this test
+    go_on.set()
+
+
 def wait_for(uploads: Uploads, left: int) -> None:
     with uploads._changed:
         assert uploads._changed.wait_for(lambda: len(uploads._open) == left, 20)
