@@ -12,7 +12,7 @@ from pathlib import Path
 from contract import Ending
 from contract.manifest import AssociationManifest, PartManifest
 from contract.strict import ContractError, from_json, to_json
-from receiver.filesystem import Chunk
+from receiver.filesystem import Chunk, FileSystem
 from receiver.spool.boot import Boot
 from receiver.spool.documents import Seal, StartFacts
 from receiver.spool.durable import TEMPORARY, remove_tree, write_file
@@ -21,7 +21,7 @@ from receiver.spool.leftover import Leftover
 _OBJECT_NAME = re.compile(r"([0-9]{6,})-([0-9]{8}T[0-9]{6})([0-9]{3})Z\.dcm", re.ASCII)
 _PART_NAME = re.compile(r"part-([0-9]+)\.json", re.ASCII)
 _UNACKNOWLEDGED = ".unacknowledged"
-_REMOVED = "removed-"
+REMOVED = "removed-"
 
 
 class SpoolBrokenError(OSError):
@@ -144,17 +144,7 @@ class AssociationFolder:
 
     def objects(self) -> list[StoredObject]:
         """The objects in order of arrival, as the folder holds them. Raises OSError."""
-        names, found = set(self.files.names(self.path)), []
-        for name in names:
-            if match := _OBJECT_NAME.fullmatch(name):
-                number, seconds, milliseconds = match.groups()
-                received_at = datetime.strptime(seconds, "%Y%m%dT%H%M%S").replace(
-                    microsecond=int(milliseconds) * 1000, tzinfo=UTC
-                )
-                path = self.path / name
-                unacknowledged = f"{number}{_UNACKNOWLEDGED}" in names
-                found.append(StoredObject(int(number), path, self.files.size(path), received_at, unacknowledged))
-        return sorted(found)
+        return stored_objects(self.files, self.path)
 
     def keep_manifests(self, manifest: AssociationManifest, parts: list[PartManifest]) -> None:
         """Keep what will be announced, once every object is in S3. Raises OSError."""
@@ -174,8 +164,8 @@ class AssociationFolder:
     def remove(self) -> None:
         """Remove the folder, which holds nothing that is still needed. Raises OSError; then it may be called again."""
         if self._made:
-            if not self.path.name.startswith(_REMOVED):
-                removed = self.path.with_name(_REMOVED + self.path.name)
+            if not self.path.name.startswith(REMOVED):
+                removed = self.path.with_name(REMOVED + self.path.name)
                 self.files.rename(self.path, removed)
                 self.path = removed
             self.files.sync_folder(self._boot.path)  # before anything in it goes: half a folder is not to be recovered
@@ -202,7 +192,7 @@ class AssociationFolder:
         """
         self.files.sync_folder(self.path)  # it may have died between a rename and its sync
         names = self.files.names(self.path)
-        if self.path.name.startswith(_REMOVED):
+        if self.path.name.startswith(REMOVED):
             return Leftover.BEING_REMOVED
         for name in names:
             if name.endswith(TEMPORARY):
@@ -213,3 +203,16 @@ class AssociationFolder:
             self.sealed = from_json(Seal, self._read("sealed.json"))
             return Leftover.MANIFEST_KEPT if "manifest.json" in names else Leftover.SEALED
         return Leftover.NOT_ENDED if self.objects() else Leftover.NOTHING_STORED
+
+
+def stored_objects(files: FileSystem, folder: Path) -> list[StoredObject]:
+    """The objects in an association's folder, in order of arrival. Raises OSError."""
+    names, found = set(files.names(folder)), []
+    for name in names:
+        if match := _OBJECT_NAME.fullmatch(name):
+            number, seconds, milliseconds = match.groups()
+            received_at = datetime.strptime(seconds, "%Y%m%dT%H%M%S").replace(microsecond=int(milliseconds) * 1000, tzinfo=UTC)
+            path = folder / name
+            unacknowledged = f"{number}{_UNACKNOWLEDGED}" in names
+            found.append(StoredObject(int(number), path, files.size(path), received_at, unacknowledged))
+    return sorted(found)
