@@ -1,4 +1,7 @@
-"""S3, SQS, Step Functions and Secrets Manager, with their failures as ours. The only module of `lambdas` that imports boto3."""
+"""S3, SQS, SNS, Step Functions and Secrets Manager, with their failures as ours.
+
+The only module of `lambdas` that imports boto3.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -18,7 +22,9 @@ from lambdas.errors import StorageNotFoundError, StorageRefusedError, StorageUna
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -32,7 +38,7 @@ _CONFIG = Config(
     max_pool_connections=READS_AT_ONCE,
 )
 _COPYING = TransferConfig(multipart_threshold=5 * 10**9, multipart_chunksize=10**9, use_threads=False)
-_NOT_FOUND = {"NoSuchKey", "404", "NotFound", "ResourceNotFoundException", "ExecutionDoesNotExist"}
+_NOT_FOUND = {"NoSuchKey", "NoSuchVersion", "404", "NotFound", "ResourceNotFoundException", "ExecutionDoesNotExist"}
 _THROTTLED = {
     "SlowDown",
     "RequestTimeout",
@@ -54,11 +60,17 @@ class Storage:
         with _named("s3:GetObject"):
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
-    def read_range(self, bucket: str, key: str, first: int, count: int) -> bytes:
-        """At most `count` bytes from `first`; fewer at the object's end, none beyond it. Raises as `read`."""
+    def read_range(self, bucket: str, key: str, first: int, count: int, *, version_id: str | None = None) -> bytes:
+        """At most `count` bytes from `first`, of a version when it is given; fewer at the object's end, none beyond it.
+
+        Raises as `read`.
+        """
+        where: GetObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Range": f"bytes={first}-{first + count - 1}"}
+        if version_id is not None:
+            where["VersionId"] = version_id
         with _named("s3:GetObject"):
             try:
-                answer = self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes={first}-{first + count - 1}")
+                answer = self._client.get_object(**where)
             except ClientError as error:
                 if error.response["Error"]["Code"] == "InvalidRange":  # also what an empty object answers
                     return b""
@@ -69,6 +81,22 @@ class Storage:
         """Copy an object within its bucket; one of over 5 GB in parts, as S3 asks for. Raises as `read`."""
         with _named("s3:CopyObject"):
             self._client.copy({"Bucket": bucket, "Key": key}, bucket, copy_key, Config=_COPYING)
+
+    def folders(self, bucket: str, prefix: str, first: str = "") -> Iterator[str]:
+        """The names of the folders directly below `prefix`, from the name `first` on. Raises as `read`."""
+        with _named("s3:ListObjectsV2"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix, Delimiter="/", StartAfter=prefix + first
+            )
+            for page in pages:
+                for folder in page.get("CommonPrefixes", []):
+                    yield folder["Prefix"].removeprefix(prefix).rstrip("/")
+
+    def last_modified(self, bucket: str, prefix: str) -> datetime | None:
+        """When the latest was written of the first thousand objects below `prefix`, or None. Raises as `read`."""
+        with _named("s3:ListObjectsV2"):
+            found = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+        return max((item["LastModified"] for item in found), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +146,24 @@ class Executions:
             error=answer.get("error", ""),
             input=document if isinstance(document, dict) else {},
         )
+
+
+def execution_arn(state_machine_arn: str, name: str) -> str:
+    """The ARN of a machine's execution of that name."""
+    return f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+class Topic:
+    """A topic of SNS that people and alarms listen to."""
+
+    def __init__(self, topic_arn: str, client: SNSClient | None = None) -> None:
+        self._topic_arn = topic_arn
+        self._client = client or boto3.client("sns", config=_CONFIG)
+
+    def publish(self, subject: str, message: dict[str, Any]) -> None:
+        """Tell `message` as JSON. Raises as `Executions.start`."""
+        with _named("sns:Publish"):
+            self._client.publish(TopicArn=self._topic_arn, Subject=subject[:100], Message=json.dumps(message))
 
 
 class Queues:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lambdas.catalog.connection import Cursor
 from lambdas.catalog.keys import object_hash
-from lambdas.catalog.objects import LISTED_COLUMNS, Listed, listed_row
+from lambdas.catalog.objects import LISTED_COLUMNS, Listed
 
 COMPLETED = "COMPLETED"
 FAILED = "FAILED"
@@ -291,7 +291,7 @@ def record_results(cursor: Cursor, key: AttemptKey, results: JobResults) -> None
 
 def record_objects(cursor: Cursor, key: AttemptKey, job_id: str | None, listed: Sequence[tuple[Listed, ObjectResult]]) -> None:
     """Record what became of objects of the manifest by this attempt; `job_id` is None of those that no job imports."""
-    cursor.execute_rows(_RESULTS, [(*listed_row(one), *_result_row(job_id, result), key.attempt) for one, result in listed])
+    cursor.execute_rows(_RESULTS, [(*one.row(), *_result_row(job_id, result), key.attempt) for one, result in listed])
 
 
 def _result_row(job_id: str | None, result: ObjectResult) -> tuple[object, ...]:

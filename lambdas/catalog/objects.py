@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Protocol
 
 from contract.manifest import Entry
 from lambdas.catalog import changes
@@ -23,6 +24,19 @@ from lambdas.catalog.connection import Cursor
 from lambdas.catalog.keys import object_hash, uid_column, uids_as_received
 
 ColumnValue = str | int | float | date | None
+
+
+class LedgerObject(Protocol):
+    """An object that the ledger has a row of; `object_order` is by the order rule (lambdas.logic.order)."""
+
+    @property
+    def association(self) -> str: ...
+    @property
+    def object_hash(self) -> str: ...
+    @property
+    def object_order(self) -> str: ...
+    def row(self) -> tuple[object, ...]:
+        """The values of LISTED_COLUMNS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +53,17 @@ class Listed:
     @property
     def object_hash(self) -> str:
         return object_hash(self.bucket, self.entry.key)
+
+    def row(self) -> tuple[object, ...]:
+        """The values of LISTED_COLUMNS."""
+        entry = self.entry
+        return (
+            *(self.object_hash, self.association, self.part, self.position, self.bucket),
+            *(entry.key, entry.size_bytes, entry.digest),
+            *(uid_column(entry.sop_class_uid), uid_column(entry.sop_instance_uid)),
+            *(uid_column(entry.study_instance_uid), uid_column(entry.series_instance_uid)),
+            *(uid_column(entry.transfer_syntax_uid), uids_as_received(entry), entry.received_at),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +97,7 @@ class Described:
 class IndexedObject:
     """The outcome for one object: either what it says, or why that could not be read."""
 
-    listed: Listed
+    listed: LedgerObject
     header_bytes: int
     outcome: Described | str
 
@@ -164,28 +189,6 @@ def write_indexed(cursor: Cursor, objects: Sequence[IndexedObject]) -> None:
     changes.log_changes(cursor, written, {listed.association for listed, _ in described})
 
 
-def listed_row(listed: Listed) -> tuple[object, ...]:
-    """The values of LISTED_COLUMNS."""
-    entry = listed.entry
-    return (
-        listed.object_hash,
-        listed.association,
-        listed.part,
-        listed.position,
-        listed.bucket,
-        entry.key,
-        entry.size_bytes,
-        entry.digest,
-        uid_column(entry.sop_class_uid),
-        uid_column(entry.sop_instance_uid),
-        uid_column(entry.study_instance_uid),
-        uid_column(entry.series_instance_uid),
-        uid_column(entry.transfer_syntax_uid),
-        uids_as_received(entry),
-        entry.received_at,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """What one object says about one row: its parent, and its attributes."""
@@ -198,7 +201,7 @@ class _Claim:
     level_values: LevelValues
 
 
-def _claim(level: Level, listed: Listed, said: Described) -> _Claim | None:
+def _claim(level: Level, listed: LedgerObject, said: Described) -> _Claim | None:
     uid: str | None
     parent: Parent
     extra: tuple[str | None, ...] = ()
@@ -272,7 +275,7 @@ def _write_ledger(cursor: Cursor, objects: Sequence[IndexedObject]) -> None:
     moment = cursor.rows(_NOW)[0]["now"]
     rows = [
         (
-            *listed_row(one.listed),
+            *one.listed.row(),
             one.listed.object_order,
             one.outcome if isinstance(one.outcome, str) else None,
             one.header_bytes,

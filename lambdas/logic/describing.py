@@ -38,7 +38,7 @@ def describe(header: Header, *, object_order: str, listed: Entry | None = None, 
     """
     with _lenient() as warned:
         values = Values(_parse(header), warned)
-        uids = {name: uid_column(values.text(name) or getattr(listed, column(name), "")) for name in _UIDS}
+        uids = {name: uid_column(values.text(name) or str(getattr(listed, column(name), ""))) for name in _UIDS}
         if uids["SOPInstanceUID"] is None:
             raise UnreadableError("it has no SOP Instance UID")
         levels = {level: _level_values(level, values, object_order) for level in Level}

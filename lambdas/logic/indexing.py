@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
+from contract.manifest import Entry
 from contract.strict import ContractError
 from lambdas.adapters.aws import READS_AT_ONCE, Storage
 from lambdas.catalog import Catalog, associations
@@ -14,12 +15,12 @@ from lambdas.catalog.associations import Origin
 from lambdas.catalog.objects import Described, IndexedObject, Listed, write_indexed
 from lambdas.errors import StorageNotFoundError, UnknownAssociationError
 from lambdas.logic.describing import describe
-from lambdas.logic.header import UnreadableError, read_header
+from lambdas.logic.header import ReadRange, UnreadableError, read_header
 from lambdas.logic.issuers import DefaultIssuers, default_issuer
 from lambdas.logic.manifests import read_part
 from lambdas.logic.order import object_order
 
-NOT_FOUND = "S3 has no such object"
+_describing = Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,29 +88,44 @@ def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
 
 
 def _look_at(storage: Storage, listed: Sequence[Listed], issuer: str) -> list[IndexedObject]:
-    """The outcome for each object: many at once, to wait for S3 once only.
+    """The outcome for each object: many at once, to wait for S3 once only."""
 
-    Each is described as soon as it is read, so that no more headers are in memory than are read at once; one at a time,
-    since pydicom's settings are the process's.
-    """
-    describing = Lock()
-
-    def outcome_of(one: Listed) -> IndexedObject:
+    def look_at(one: Listed) -> IndexedObject:
         def read_range(first: int, count: int) -> bytes:
             return storage.read_range(one.bucket, one.entry.key, first, count)
 
-        header_bytes = 0
-        outcome: Described | str
-        try:
-            header = read_header(read_range, one.entry.size_bytes)
-            header_bytes = header.fetched_bytes
-            with describing:
-                outcome = describe(header, object_order=one.object_order, listed=one.entry, default_issuer=issuer)
-        except UnreadableError as error:
-            outcome = str(error)
-        except StorageNotFoundError:
-            outcome = NOT_FOUND
-        return IndexedObject(listed=one, header_bytes=header_bytes, outcome=outcome)
+        looked = look(read_range, one.entry.size_bytes, object_order=one.object_order, listed=one.entry, issuer=issuer)
+        return IndexedObject(listed=one, header_bytes=looked.header_bytes, outcome=looked.outcome)
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        return list(pool.map(outcome_of, listed))
+        return list(pool.map(look_at, listed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What an object says, or why it could not be read; and what its header cost."""
+
+    outcome: Described | str
+    transfer_syntax_uid: str = ""
+    header_bytes: int = 0
+
+
+def look(read_range: ReadRange, size_bytes: int, *, object_order: str, listed: Entry | None = None, issuer: str) -> Looked:
+    """Read and describe one object. Raises those of Storage, but for an object that is not there.
+
+    It is described as soon as it is read, so that no more headers are in memory than are read at once; one at a time, since
+    pydicom's settings are the process's.
+    """
+    try:
+        header = read_header(read_range, size_bytes)
+    except UnreadableError as error:
+        return Looked(outcome=str(error))
+    except StorageNotFoundError:
+        return Looked(outcome="S3 has no such object")
+    outcome: Described | str
+    try:
+        with _describing:
+            outcome = describe(header, object_order=object_order, listed=listed, default_issuer=issuer)
+    except UnreadableError as error:
+        outcome = str(error)
+    return Looked(outcome=outcome, transfer_syntax_uid=header.transfer_syntax_uid, header_bytes=header.fetched_bytes)

@@ -14,7 +14,7 @@ import pytest
 
 from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, CatalogSettings, associations
-from lambdas.catalog.objects import write_indexed
+from lambdas.catalog.objects import Listed, write_indexed
 from lambdas.logic.indexing import Slice, index_slice
 from tests.support.catalog import empty, everything, rows
 from tests.support.dicom import ct_series
@@ -202,6 +202,7 @@ def test_an_object_that_became_readable_loses_its_reason(catalog: Catalog) -> No
 
 def test_a_uid_that_is_none_is_kept_as_received_beside_its_safe_name(catalog: Catalog) -> None:
     good = made_object(1, order="1")
+    assert isinstance(good.listed, Listed)
     odd = replace(good, listed=replace(good.listed, entry=replace(good.listed.entry, sop_instance_uid="../x" * 80)))
     catalog.transaction(lambda cursor: write_indexed(cursor, [odd]))
     [row] = rows(catalog, "stored_object")
