@@ -9,6 +9,7 @@ from aws_cdk import App
 from cdk.bundle import Bundle, build
 from cdk.config import Config
 from cdk.stacks.catalog import CatalogStack
+from cdk.stacks.edge import EdgeStack
 from cdk.stacks.imaging import ImagingStack
 from cdk.stacks.ingest import IngestStack
 from cdk.stacks.network import NetworkStack
@@ -36,7 +37,7 @@ def make_app(config: Config, *, output: Path | None = None, bundle: Bundle | Non
     catalog = CatalogStack(app, f"{config.prefix}-catalog", config=config, bundle=bundle, network=network)
     given = config.imaging.datastore_id and config.imaging.import_role_arn
     imaging = None if given else ImagingStack(app, f"{config.prefix}-imaging", config=config, objects=storage.objects)
-    IngestStack(
+    ingest = IngestStack(
         app,
         f"{config.prefix}-ingest",
         config=config,
@@ -45,4 +46,14 @@ def make_app(config: Config, *, output: Path | None = None, bundle: Bundle | Non
         catalog=catalog,
         imaging=imaging,
     )
+    for edge, inbound in ingest.inbound.items():
+        EdgeStack(
+            app,
+            f"{config.prefix}-edge-{edge}",
+            config=config,
+            edge=edge,
+            storage=storage,
+            inbound=inbound,
+            network=network,
+        )
     return app

@@ -1,9 +1,9 @@
-"""The one Lambda bundle: contract, workflows and lambdas with what they need at run time, as a zip file.
+"""Bundles: our sources with what they need at run time, as zip files. One for all Lambdas, one for receivers.
 
-Built by uv from uv.lock, without Docker: wheels for the functions' platform are unpacked, nothing is compiled or run.
-boto3 is the runtime's own and stays out, as does what no handler imports. The bundle is named by a hash of what is in it,
-and of nothing else: same input, same hash, on any machine. One for "this-machine" holds its dependencies' bytecode too: the
-AWS emulator unpacks the bundle for every process of a function, which would compile it anew.
+Built by uv from uv.lock, without Docker: wheels for the target's platform are unpacked, nothing is compiled or run. In the
+Lambdas' bundle boto3, which is the runtime's own, stays out, as does what no handler imports. A bundle is named by a hash of
+what is in it, and of nothing else: same input, same hash, on any machine. One for "this-machine" holds its dependencies'
+bytecode too: the AWS emulator unpacks the bundle for every process of a function, which would compile it anew.
 
 Everything is kept under `.build/`, so a second build needs no network and, when nothing changed, no work.
 """
@@ -26,11 +26,9 @@ from py_compile import PycInvalidationMode
 from cdk.tools import ROOT, uv
 
 PYTHON_VERSION = "3.12"
-SOURCES = ("contract", "workflows", "lambdas")
 CA_FILE = "catalog-ca.pem"
 """The name in the bundle of the certificate authorities that the functions trust for the catalog."""
 
-_NOT_AT_RUN_TIME = ("typer", "rich")
 _LEFT_OUT_FILES = frozenset({".lock", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
 # Images to test with, and the large parts of our dependencies that no handler imports: they only slow cold starts down.
 _LEFT_OUT_TREES = (
@@ -39,13 +37,27 @@ _LEFT_OUT_TREES = (
     "pydicom/data/charset_files/",
     "pydicom/data/test_files/",
     "pydicom/sr/",
+    "pynetdicom/tests/",
 )
-_WHEELS_FOR = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
+_WHEELS_FOR = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}  # Amazon Linux 2023 has glibc 2.34
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can hold
 
 
 class BundleError(Exception):
     """The bundle could not be built. The text holds what uv said."""
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What goes into a bundle: our packages, the extra of pyproject.toml that they need, and what of that they do not."""
+
+    sources: tuple[str, ...]
+    extra: str
+    left_out: tuple[str, ...]
+
+
+_LAMBDAS = _Contents(("contract", "workflows", "lambdas"), "lambdas", ("typer", "rich"))
+_RECEIVER = _Contents(("contract", "receiver"), "edge", ())
 
 
 @dataclass(frozen=True)
@@ -58,39 +70,47 @@ class Bundle:
 
 
 def build(lambda_platform: str, *, ca_file: Path | None = None, build_folder: Path = ROOT / ".build" / "lambdas") -> Bundle:
-    """The bundle for "arm64", "x86_64" or "this-machine", with `ca_file` in it, built when `build_folder` has none of the same
-    content.
+    """The Lambdas' bundle for "arm64", "x86_64" or "this-machine", with `ca_file` in it.
 
-    Raises BundleError, ToolMissingError.
+    It is built when `build_folder` has none of the same content. Raises BundleError, ToolMissingError.
     """
-    files = dict(_files(_dependencies(lambda_platform, build_folder), leave_out="bin"))
-    for source in SOURCES:
+    return _build(_LAMBDAS, lambda_platform, build_folder, {CA_FILE: ca_file} if ca_file else {})
+
+
+def build_receiver(architecture: str, *, build_folder: Path = ROOT / ".build" / "receiver") -> Bundle:
+    """The receiver's bundle for machines of one architecture with Linux and Python 3.12. Raises as `build`."""
+    return _build(_RECEIVER, architecture, build_folder, {})
+
+
+def _build(contents: _Contents, target_platform: str, build_folder: Path, more: dict[str, Path]) -> Bundle:
+    files = dict(_files(_dependencies(contents, target_platform, build_folder), leave_out="bin"))
+    for source in contents.sources:
         files |= {f"{source}/{name}": path for name, path in _files(ROOT / source, leave_out="__pycache__")}
-    if ca_file:
-        files[CA_FILE] = ca_file
+    files |= more
     digest = _digest(files)
-    bundle = Bundle(build_folder / f"{digest}.zip", digest, _architecture(lambda_platform))
+    bundle = Bundle(build_folder / f"{digest}.zip", digest, _architecture(target_platform))
     if not bundle.path.exists():
         _write(bundle.path, files)
     return bundle
 
 
-def _architecture(lambda_platform: str) -> str:
-    if lambda_platform != "this-machine":
-        return lambda_platform
+def _architecture(target_platform: str) -> str:
+    if target_platform != "this-machine":
+        return target_platform
     return "arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "x86_64"
 
 
-def _dependencies(lambda_platform: str, build_folder: Path) -> Path:
+def _dependencies(contents: _Contents, target_platform: str, build_folder: Path) -> Path:
     """A folder of unpacked wheels, made once for each lock and platform."""
     requirements = _uv(
-        ["export", "--frozen", "--quiet", "--no-dev", "--extra", "lambdas", "--no-emit-project", "--no-header", "--no-annotate"]
-        + [option for name in _NOT_AT_RUN_TIME for option in ("--prune", name)]
+        ["export", "--frozen", "--quiet", "--no-dev", "--extra", contents.extra]
+        + ["--no-emit-project", "--no-header", "--no-annotate"]
+        + [option for name in contents.left_out for option in ("--prune", name)]
     )
-    if lambda_platform == "this-machine":
+    if target_platform == "this-machine":
         target = ["--python", sys.executable]  # the same version as the emulator's own interpreter
     else:
-        target = ["--python-platform", _WHEELS_FOR[lambda_platform], "--python-version", PYTHON_VERSION]
+        target = ["--python-platform", _WHEELS_FOR[target_platform], "--python-version", PYTHON_VERSION]
     key = hashlib.sha256("\n".join([requirements, sys.version, *target]).encode()).hexdigest()[:16]
     folder = build_folder / f"dependencies-{key}"
     if folder.exists():
@@ -100,7 +120,7 @@ def _dependencies(lambda_platform: str, build_folder: Path) -> Path:
     try:
         options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy", *target]
         _uv(["pip", "install", *options, "--target", str(unfinished), "--requirements", "-"], stdin=requirements)
-        if lambda_platform == "this-machine":
+        if target_platform == "this-machine":
             compileall.compile_dir(
                 unfinished, quiet=2, stripdir=str(unfinished), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
             )
@@ -147,5 +167,5 @@ def _uv(arguments: list[str], *, stdin: str = "") -> str:
     command: list[str | Path] = [uv(), *arguments]
     done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, check=False)  # noqa: S603 - uv is ours
     if done.returncode:
-        raise BundleError(f"uv {arguments[0]} failed, so there is no Lambda bundle:\n{done.stderr.strip()}")
+        raise BundleError(f"uv {arguments[0]} failed, so there is no bundle:\n{done.stderr.strip()}")
     return done.stdout

@@ -42,6 +42,8 @@ _LEFT_FOR_OTHERS = 100
 """Lambda lets an account reserve all but 100 of its concurrency (Lambda guide, "Configuring reserved concurrency")."""
 
 
+_ROLE_NAME_MAX = 64
+_IMAGES = {"ecs": "the receiver's container image in ECR, by digest", "ec2": "the id of an Amazon Linux 2023 image"}
 _CERTIFICATE_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/{region}/{region}-bundle.pem"
 
 
@@ -122,8 +124,11 @@ def _contradictions(config: Config) -> Iterator[str]:
             'or set network.vpc = "none" for a database that they reach from outside.'
         )
     for name, edge in config.edges.items():
-        if edge.receiver == "ecs" and not edge.image:
-            yield f"edges.{name}.image is missing: give the receiver's container image, or another edges.{name}.receiver."
+        wanted = _IMAGES.get(edge.receiver)
+        if wanted and not edge.image.startswith("ami-" if edge.receiver == "ec2" else tuple("0123456789")):
+            yield f"edges.{name}.image is missing: give {wanted}, or another edges.{name}.receiver."
+        if len(f"{config.prefix}-edge-{name}") > _ROLE_NAME_MAX:
+            yield f"edges.{name}: with the environment's name it makes a role's name too long: shorten one of them."
         if edge.receiver in ("ecs", "ec2") and config.network.vpc == "none":
             yield f'edges.{name}.receiver is "{edge.receiver}", which needs a VPC: set network.vpc to "new" or "existing".'
     for path, arn in _arns(config):

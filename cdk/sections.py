@@ -18,6 +18,10 @@ Region = Literal["us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-we
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
 
 
+_ECR_IMAGE = r"[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/[a-z0-9._/-]+@sha256:[0-9a-f]{64}"
+_AMI = "ami-[0-9a-f]{8,17}"
+
+
 def matching(pattern: str) -> StringConstraints:
     return StringConstraints(pattern=rf"^(?:{pattern})$", strict=True)
 
@@ -203,7 +207,11 @@ class Edge(Section):
     issuers: dict[str, str] = Field(
         default={}, description='a table of issuers by calling AE title, such as {CT_ROOM_1 = "HOSPITAL"}'
     )
-    image: str = Field(default="", description='for "ecs": the container image of the receiver, by digest')
+    image: Annotated[str, matching(rf"|{_ECR_IMAGE}|{_AMI}")] = Field(
+        default="",
+        description='for "ecs": the receiver\'s container image, "ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:..."; '
+        'for "ec2": an Amazon Linux 2023 image, "ami-..."',
+    )
     spool_gibibytes: Annotated[WholeNumber, Field(ge=20, le=16384)] = Field(
         default=100, description="the size of the spool's disk, 20 to 16384 GiB: what the line to AWS may fall behind"
     )

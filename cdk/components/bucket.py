@@ -36,7 +36,7 @@ class ObjectBucket(Construct):
         """`writers` are ARNs, with wildcards, of who may put what is not external. `announces_to` is the ARN of a queue for
         the events of objects under external/."""
         super().__init__(scope, construct_id)
-        self._key = key
+        self.key = key
         if settings.existing:
             self.bucket: s3.IBucket = s3.Bucket.from_bucket_attributes(
                 self, "Bucket", bucket_name=bucket_name, encryption_key=key
@@ -70,14 +70,15 @@ class ObjectBucket(Construct):
         if announces_to:
             _announce_external(bucket, announces_to)
 
-    def grant_read(self, grantee: iam.IGrantable, *prefixes: str) -> None:
-        """Let `grantee` read what stands under `prefixes`.
+    def grant_read(self, grantee: iam.IGrantable, *prefixes: str, versions: bool = False) -> None:
+        """Let `grantee` read what stands under `prefixes`; with `versions`, also what stood there before.
 
         Listing is on the whole bucket: S3 answers 403 in place of 404 for a missing object to who may not list, and a
         condition on the prefix does not hold for that answer (S3 API reference, GetObject, "Permissions").
         """
         principal = grantee.grant_principal
-        principal.add_to_principal_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=self._objects(prefixes)))
+        actions = ["s3:GetObject", *(["s3:GetObjectVersion"] if versions else [])]
+        principal.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=self._objects(prefixes)))
         principal.add_to_principal_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn]))
         self._grant_key(principal, "kms:Decrypt")
 
@@ -93,8 +94,8 @@ class ObjectBucket(Construct):
         return [self.bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes]
 
     def _grant_key(self, principal: iam.IPrincipal, *actions: str) -> None:
-        if self._key:
-            principal.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=[self._key.key_arn]))
+        if self.key:
+            principal.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=[self.key.key_arn]))
 
     def _access_logs(self, bucket_name: str) -> s3.Bucket:
         return s3.Bucket(
@@ -160,7 +161,7 @@ def _announce_external(bucket: s3.Bucket, queue_arn: str) -> None:
     resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
         queue_configurations=[
             s3.CfnBucket.QueueConfigurationProperty(
-                event="s3:ObjectCreated:*",
+                event=event,
                 queue=queue_arn,
                 filter=s3.CfnBucket.NotificationFilterProperty(
                     s3_key=s3.CfnBucket.S3KeyFilterProperty(
@@ -168,5 +169,6 @@ def _announce_external(bucket: s3.Bucket, queue_arn: str) -> None:
                     )
                 ),
             )
+            for event in ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
         ]
     )

@@ -89,7 +89,7 @@ class IngestStack(Stack):
         self._datastore_id = imaging.datastore_id if imaging else config.imaging.datastore_id
         self._import_role_arn = imaging.import_role_arn if imaging else config.imaging.import_role_arn
         self._functions = self._make_functions(bundle)
-        self._inbound = {edge: self._make_inbound(edge) for edge in config.edges}
+        self.inbound = {edge: self._make_inbound(edge) for edge in config.edges}
         self._import = self._make_machine("Import", "import")
         self._ingest = self._make_machine("Ingest", "ingest")
         self._event_dead_letters = DeadLetterQueue(self, "EventDeadLetters", queue_name=f"{config.prefix}-events-dlq").queue
@@ -231,7 +231,7 @@ class IngestStack(Stack):
             "ImportStateMachineArn": self._import_arn,
             "EventDeadLettersUrl": self._event_dead_letters.queue_url,
         }
-        for edge, inbound in self._inbound.items():
+        for edge, inbound in self.inbound.items():
             outputs[f"Inbound{_pascal(edge)}Url"] = inbound.queue.queue_url
             outputs[f"Inbound{_pascal(edge)}DeadLettersUrl"] = inbound.dead_letters.queue_url
         for name, value in outputs.items():

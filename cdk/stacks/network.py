@@ -16,7 +16,7 @@ from cdk.components.logs import retention
 from cdk.config import Config
 
 _HTTPS_PORT = 443
-_FUNCTIONS_CALL = ("secretsmanager", "states")
+_FUNCTIONS_CALL = ("secretsmanager", "sns", "states")
 _RECEIVERS_CALL = {
     "ecs": ("ecr.api", "ecr.dkr", "logs", "sqs"),
     "ec2": ("ec2messages", "sqs", "ssm", "ssmmessages"),

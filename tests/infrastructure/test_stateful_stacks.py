@@ -9,6 +9,7 @@ from tests.support.templates import text
 
 if TYPE_CHECKING:
     from tests.infrastructure.conftest import Environment
+    from tests.support.templates import Template
 
 
 def test_the_stacks_of_an_environment_are_what_is_not_given(
@@ -20,13 +21,22 @@ def test_the_stacks_of_an_environment_are_what_is_not_given(
     assert brought.stacks.keys() & everything == everything - {"imaging"}
 
 
-def test_the_new_vpc_has_no_way_out_but_to_the_endpoints_that_are_called(production: Environment) -> None:
+def test_the_new_vpc_has_no_way_out_but_to_the_endpoints_that_are_called(
+    smallest: Environment, production: Environment
+) -> None:
+    def services(template: Template) -> set[str]:
+        endpoints = template.of("AWS::EC2::VPCEndpoint").values()
+        return {text(one["Properties"]["ServiceName"]).split(".", 3)[3] for one in endpoints}
+
+    called_by_functions = {"s3", "secretsmanager", "sns", "states"}
+    assert services(smallest.stacks["network"]) == called_by_functions
+    assert services(production.stacks["network"]) == called_by_functions | {
+        *("ecr.api", "ecr.dkr", "logs", "sqs"),
+        *("ec2messages", "ssm", "ssmmessages"),
+    }
     template = production.stacks["network"]
     for kind in ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway"):
         assert not template.of(kind)
-    endpoints = template.of("AWS::EC2::VPCEndpoint").values()
-    services = {text(one["Properties"]["ServiceName"]).split(".", 3)[3] for one in endpoints}
-    assert services == {"s3", "secretsmanager", "states"}
     assert len(template.of("AWS::EC2::FlowLog")) == 1
 
 

@@ -59,7 +59,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def text(value: Any) -> Any:
-    """A value with Ref as `{Name}`, Fn::GetAtt as `{Name.Attribute}`, of another stack too, and Fn::Join joined."""
+    """A value with Ref as `{Name}`, Fn::GetAtt as `{Name.Attribute}`, of another stack too, Fn::Join joined, and Fn::Sub as it stands."""
     if not isinstance(value, Mapping) or len(value) != 1:
         return value
     ((function, argument),) = value.items()
@@ -70,6 +70,8 @@ def text(value: Any) -> Any:
     if function == "Fn::ImportValue":  # what CDK names an export by: of which stack, of Ref or Fn::GetAtt, of what
         kind, name = re.fullmatch(r".+:ExportsOutput(Ref|FnGetAtt)(.+)[0-9A-F]{8}", text(argument)).groups()  # type: ignore[union-attr]
         return f"{{{name}}}" if kind == "Ref" else re.sub(r"(.+?[0-9A-F]{8})([A-Z]\w+)", r"{\1.\2}", name)
+    if function == "Fn::Sub" and isinstance(argument, str):
+        return argument
     if function == "Fn::Join":
         separator, parts = argument
         return separator.join(str(text(part)) for part in parts)

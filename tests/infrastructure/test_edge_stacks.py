@@ -1,0 +1,154 @@
+"""Edge stacks: a receiver may write its own prefixes and announce on its own queue, and no two tasks ever share a spool."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.templates import Template, listed, text
+
+if TYPE_CHECKING:
+    from tests.infrastructure.conftest import Environment
+
+EDGES = {"main-campus": "greengrass", "clinic-2": "ecs", "clinic-3": "ec2"}
+
+
+def policy(template: Template) -> tuple[str, dict[str, set[str]]]:
+    """The logical id of the edge's policy, and what it allows: action -> resources, rendered."""
+    ((name, one),) = template.of("AWS::IAM::ManagedPolicy").items()
+    allowed: dict[str, set[str]] = {}
+    for statement in one["Properties"]["PolicyDocument"]["Statement"]:
+        assert statement["Effect"] == "Allow"
+        for action in listed(statement["Action"]):
+            allowed.setdefault(action, set()).update(text(resource) for resource in listed(statement["Resource"]))
+    return name, allowed
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_a_receiver_may_write_below_its_own_prefixes_and_send_to_its_own_queue_and_nothing_else(
+    production: Environment, edge: str
+) -> None:
+    _, allowed = policy(production.stacks[f"edge-{edge}"])
+    own = {f"instances/{edge}/*", f"quarantine/{edge}/*", f"manifests/{edge}/*"}
+    keys = {action: {one.partition("Arn}/")[2] for one in allowed[action]} for action in allowed if action.startswith("s3:")}
+    assert keys == {
+        "s3:PutObject": own | {f"status/{edge}.json"},
+        "s3:AbortMultipartUpload": own | {f"status/{edge}.json"},
+        "s3:GetObject": own,
+    }
+    (queue,) = allowed["sqs:SendMessage"]
+    assert f"Inbound{''.join(word.capitalize() for word in edge.split('-'))}" in queue
+    assert allowed.keys() - keys.keys() == {"sqs:SendMessage", "kms:GenerateDataKey", "kms:Decrypt"}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_receivers_role_carries_the_policy_and_no_managed_one_of_aws(production: Environment, edge: str) -> None:
+    template = production.stacks[f"edge-{edge}"]
+    name, _ = policy(template)
+    _, role = template.one("AWS::IAM::Role", RoleName=f"ahi-ingest-prod-edge-{edge}")
+    assert role["Properties"]["ManagedPolicyArns"] == [{"Ref": name}]
+
+
+def test_an_edge_elsewhere_gets_its_policy_and_nothing_more(brought: Environment) -> None:
+    assert {one["Type"] for one in brought.stacks["edge-here"].body["Resources"].values()} == {"AWS::IAM::ManagedPolicy"}
+
+
+def test_a_greengrass_gateway_gets_the_receiver_by_its_groups_deployment(production: Environment) -> None:
+    template = production.stacks["edge-main-campus"]
+    ((component, resource),) = template.of("AWS::GreengrassV2::ComponentVersion").items()
+    recipe = json.loads(text(resource["Properties"]["InlineRecipe"]))
+    ((_, deployment),) = template.of("AWS::GreengrassV2::Deployment").items()
+    assert deployment["Properties"]["Components"].keys() == {recipe["ComponentName"]}
+    (version,) = deployment["Properties"]["Components"].values()
+    assert text(version["ComponentVersion"]) == f"{{{component}.ComponentVersion}}"
+    assert all(int(number) <= 999_999 for number in recipe["ComponentVersion"].split("."))
+    (manifest,) = recipe["Manifests"]
+    (artifact,) = manifest["Artifacts"]
+    unpacked = manifest["Lifecycle"]["Setenv"]["PYTHONPATH"].rpartition("/")[2]
+    assert artifact["Uri"].endswith(f"/{unpacked}.zip")  # Greengrass unpacks an artifact into a folder of its name
+    assert manifest["Lifecycle"]["Run"]["Script"].endswith("-m receiver")
+
+
+@pytest.mark.parametrize("edge", ["main-campus", "clinic-2", "clinic-3"])
+def test_a_receiver_is_told_its_edge_its_bucket_its_queue_and_its_spool(production: Environment, edge: str) -> None:
+    told = environment_of(production.stacks[f"edge-{edge}"], EDGES[edge])
+    assert told["AHI_INGEST_EDGE_ID"] == edge
+    assert told.keys() == {
+        "AHI_INGEST_EDGE_ID",
+        "AHI_INGEST_BUCKET",
+        "AHI_INGEST_QUEUE_URL",
+        "AHI_INGEST_SPOOL",
+        "AHI_INGEST_PORT",
+        "AWS_REGION",
+    }
+
+
+def environment_of(template: Template, receiver: str) -> dict[str, Any]:
+    if receiver == "greengrass":
+        ((_, component),) = template.of("AWS::GreengrassV2::ComponentVersion").items()
+        (manifest,) = json.loads(text(component["Properties"]["InlineRecipe"]))["Manifests"]
+        setenv: dict[str, Any] = manifest["Lifecycle"]["Setenv"]
+        return {name: value for name, value in setenv.items() if name != "PYTHONPATH"}
+    if receiver == "ecs":
+        ((_, task),) = template.of("AWS::ECS::TaskDefinition").items()
+        (container,) = task["Properties"]["ContainerDefinitions"]
+        return {one["Name"]: text(one["Value"]) for one in container["Environment"]}
+    lines = [text(line) for line in installation(template)]
+    settings = [line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")]
+    return dict(setting.split("=", 1) for setting in settings if not setting.startswith("PYTHONPATH="))
+
+
+def installation(template: Template) -> list[Any]:
+    ((_, association),) = template.of("AWS::SSM::Association").items()
+    commands: list[Any] = association["Properties"]["Parameters"]["commands"]
+    return commands
+
+
+def test_a_deployment_never_runs_two_tasks_on_one_spool(production: Environment) -> None:
+    ((_, service),) = production.stacks["edge-clinic-2"].of("AWS::ECS::Service").items()
+    deployment = service["Properties"]["DeploymentConfiguration"]
+    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100)
+    assert service["Properties"]["DesiredCount"] == 1
+
+
+def test_a_task_writes_to_its_spool_alone_which_is_encrypted_and_outlives_it(production: Environment) -> None:
+    template = production.stacks["edge-clinic-2"]
+    ((_, task),) = template.of("AWS::ECS::TaskDefinition").items()
+    (container,) = task["Properties"]["ContainerDefinitions"]
+    assert container["ReadonlyRootFilesystem"] is True
+    assert [point["ContainerPath"] for point in container["MountPoints"]] == ["/spool"]
+    (volume,) = task["Properties"]["Volumes"]
+    assert volume["EFSVolumeConfiguration"]["TransitEncryption"] == "ENABLED"
+    ((_, files),) = template.of("AWS::EFS::FileSystem").items()
+    assert files["Properties"]["Encrypted"] is True
+    assert files["DeletionPolicy"] == "Retain"
+
+
+def test_modalities_reach_the_load_balancer_from_their_networks_alone(production: Environment) -> None:
+    template = production.stacks["edge-clinic-2"]
+    ((_, balancer),) = template.of("AWS::ElasticLoadBalancingV2::LoadBalancer").items()
+    assert (balancer["Properties"]["Type"], balancer["Properties"]["Scheme"]) == ("network", "internal")
+    sources = {
+        rule["CidrIp"]
+        for group in template.of("AWS::EC2::SecurityGroup").values()
+        for rule in group["Properties"].get("SecurityGroupIngress", [])
+    }
+    assert sources == {"10.1.0.0/16"}
+    ((_, listener),) = template.of("AWS::ElasticLoadBalancingV2::Listener").items()
+    assert listener["Properties"]["Port"] == 11112
+
+
+def test_an_instance_keeps_its_spool_on_a_disk_that_is_encrypted_and_outlives_it(production: Environment) -> None:
+    template = production.stacks["edge-clinic-3"]
+    ((_, disk),) = template.of("AWS::EC2::Volume").items()
+    assert (disk["Properties"]["Encrypted"], disk["DeletionPolicy"]) == (True, "Retain")
+    ((_, instance),) = template.of("AWS::EC2::Instance").items()
+    assert instance["Properties"]["DisableApiTermination"] is True
+
+
+def test_a_file_system_is_made_on_a_spools_disk_only_where_there_is_none(production: Environment) -> None:
+    lines = [str(text(line)) for line in installation(production.stacks["edge-clinic-3"])]
+    (making,) = [line for line in lines if "mkfs" in line]
+    assert making.startswith("blkid $disk >/dev/null || ")
