@@ -6,6 +6,7 @@ import contextlib
 import math
 import statistics
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 
 _SAMPLE_SECONDS = 0.1
+_SETTLE_SECONDS, _IDLE_SECONDS = 0.4, 0.03
 
 
 def cpu_seconds(root: psutil.Process) -> float:
@@ -23,6 +25,14 @@ def cpu_seconds(root: psutil.Process) -> float:
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def settle(root: psutil.Process, within_seconds: float = 15) -> None:
+    """Wait until a tree of processes has nothing to do: servers open their port before all their workers are there."""
+    deadline, before = time.monotonic() + within_seconds, -1.0
+    while (now := cpu_seconds(root)) - before > _IDLE_SECONDS and time.monotonic() < deadline:
+        before = now
+        time.sleep(_SETTLE_SECONDS)
 
 
 class PeakMemory:

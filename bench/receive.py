@@ -28,7 +28,7 @@ from rich.progress import Progress
 
 from bench import results
 from bench.data import KINDS, LARGE, Kind, write_files
-from bench.measure import PeakMemory, cpu_seconds
+from bench.measure import PeakMemory, cpu_seconds, settle
 from bench.servers import Server, servers
 from local.processes import Process, accepts, free_port
 
@@ -53,6 +53,7 @@ def running(server: Server, folder: Path) -> Iterator[tuple[int, psutil.Process]
 def measure(server: Server, folder: Path, kind: Kind, *, associations: int, client: str, run: int) -> dict[str, float]:
     """The figures of one run."""
     with running(server, folder) as (port, process), PeakMemory(process) as memory:
+        settle(process)
         before = cpu_seconds(process)
         if client == FAST:
             command = [sys.executable, "-m", "bench.sender", server.mode, str(port), kind.name, str(associations), str(run)]

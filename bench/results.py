@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -38,7 +39,9 @@ def _first_line(*command: str) -> str:
         ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - constants
     except FileNotFoundError:
         return "not installed"
-    return ran.stdout.strip().splitlines()[0].strip() if ran.stdout.strip() else "?"
+    first = ran.stdout.strip().splitlines()[0] if ran.stdout.strip() else "?"
+    version_in = re.search(r"v?\d+\.\d[\w.]*", first)
+    return version_in[0] if version_in else first.strip()
 
 
 class Results:

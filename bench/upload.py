@@ -27,7 +27,7 @@ from rich.console import Console
 
 from bench import results, s3
 from bench.data import CT
-from bench.measure import cpu_seconds
+from bench.measure import cpu_seconds, settle
 from bench.servers import TUNED, ours, servers
 from bench.upload_client import BOTO3, CLIENTS
 from local.ministack import MiniStack
@@ -114,6 +114,8 @@ def receive_and_upload(which: str, folder: Path, server: s3.S3, queue_url: str, 
     started = _ours(place, server, queue_url, run) if which == OURS else _watched(place, server, prefix)
     try:
         with started as (port, processes):
+            for process in processes:
+                settle(process)
             before = sum(map(cpu_seconds, processes))
             sender = [sys.executable, "-m", "bench.sender", "dicom", str(port), f"ct:{objects}", str(_ASSOCIATIONS), str(run)]
             sent = subprocess.run(sender, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
