@@ -90,9 +90,11 @@ def test_external_objects_are_announced_by_a_queue_that_the_bucket_alone_may_sen
     template = production.stacks["storage"]
     (name, queue) = template.one("AWS::SQS::Queue", QueueName="ahi-ingest-prod-external")
     assert "RedrivePolicy" in queue["Properties"]
-    (announced,) = bucket(template)["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
-    assert announced["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "external/"}]
-    assert text(announced["Queue"]) == f"{{{name}.Arn}}"
+    announced = bucket(template)["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    assert [one["Event"] for one in announced] == ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+    for one in announced:
+        assert one["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "external/"}]
+        assert text(one["Queue"]) == f"{{{name}.Arn}}"
     sending = [
         statement
         for policy in template.of("AWS::SQS::QueuePolicy").values()
