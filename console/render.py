@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lambdas.catalog.ledger import LedgerCounts
+from lambdas.catalog.orphans import ListedOrphan
 from lambdas.catalog.queries import Association, ImageSet, ImportJob, StoredObject, Study
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from console.letters import Depth, Letter, Redriven
     from console.planning import Plan
     from console.replay import Done
-    from console.verifying import Verified
 
 OBJECTS_SHOWN = 50
 WIDE_COLUMNS = 140
@@ -163,22 +163,6 @@ def redriven(rows: Sequence[Redriven], console: Console) -> None:
     console.print(table if rows else "No dead letters.")
 
 
-def verified(found: Mapping[str, Verified], console: Console) -> None:
-    """What the comparison of each study came to, and each difference."""
-    table = _table("Compared with HealthImaging", "study", "objects", "not imported", "image sets", "differences")
-    for study, one in found.items():
-        table.add_row(study, str(one.objects), str(one.not_imported), str(one.image_sets), str(len(one.differences)))
-    console.print(table)
-    differences = [difference for one in found.values() for difference in one.differences]
-    if differences:
-        table = _table("Differences", "image set", "object", "what")
-        for difference in differences[:OBJECTS_SHOWN]:
-            table.add_row(difference.image_set_id, difference.sop_instance_uid, difference.what)
-        console.print(table)
-        for what, count in Counter(difference.what for difference in differences[OBJECTS_SHOWN:]).most_common():
-            console.print(f"and {count} more: {what}")
-
-
 def _sent(row: Letter) -> str:
     return datetime.fromtimestamp(row.message.sent_at_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")[:19]
 
@@ -208,6 +192,15 @@ def status(value: str) -> Text:
 
 def _ledger(counts: LedgerCounts) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {getattr(counts, name)}" for name in counts.__dataclass_fields__)
+
+
+def orphans(rows: Sequence[ListedOrphan], console: Console) -> None:
+    """What the sweep found astray."""
+    table = _table("Astray", "association", "edge", "what", "detail", "since (UTC)", "settled (UTC)")
+    for row in rows:
+        settled = "" if row.settled_at is None else f"{row.settled_at:%Y-%m-%d %H:%M}"
+        table.add_row(row.association, row.edge, row.kind, row.detail, f"{row.since:%Y-%m-%d %H:%M}", settled)
+    console.print(table if rows else "Nothing is astray.")
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -1,7 +1,9 @@
 """The ingest stack: from the objects and messages of the edges to a verdict on each association.
 
     inbound queue of an edge -> StartExecution -> machine `ingest` -> its Lambdas, and machine `import` for each part
-    machine `ingest` changes status -> EventBridge -> FollowExecution
+    machine `ingest` changes status -> EventBridge -> FollowExecution -> topic of failures
+    every 15 minutes -> Sweep
+    queue `external` of the bucket's events -> IndexExternal
 
 Grants are written here, where both ends are in sight, and name what the code calls. The bucket, and the queue `external`
 of its events, are the storage stack's; the database and MigrateCatalog are the catalog stack's.
@@ -19,6 +21,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 import workflows
@@ -30,7 +33,7 @@ from cdk.config import Config
 from cdk.stacks.catalog import CatalogStack
 from cdk.stacks.imaging import ImagingStack
 from cdk.stacks.storage import StorageStack
-from contract.keys import IMPORTS_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX
+from contract.keys import EXTERNAL_PREFIX, IMPORTS_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX
 
 _ENDINGS = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
@@ -48,6 +51,7 @@ _FUNCTIONS = {
     "StartExecution": _Kind(Duration.seconds(20), 256, share=0),
     "RegisterAssociation": _SHORT,
     "IndexObjects": _Kind(Duration.seconds(300), 1024, share=10),
+    "IndexExternal": _Kind(Duration.seconds(300), 1024, share=2),
     "ClaimImport": _SHORT,
     "StageCopies": _Kind(Duration.seconds(600), 512),
     "RecordJob": _SHORT,
@@ -55,9 +59,13 @@ _FUNCTIONS = {
     "RecordFailure": _SHORT,
     "ReconcileAssociation": _SHORT,
     "FollowExecution": _SHORT,
+    "Sweep": _Kind(Duration.seconds(600), 512),
 }
+_SWEEP_EVERY = Duration.minutes(15)
 _MESSAGES_PER_BATCH = 10
 _BATCHES_AT_ONCE = 5
+_EXTERNAL_PER_BATCH = 20
+_EXTERNAL_WINDOW = Duration.seconds(1)  # Lambda asks for one from 11 messages a batch
 _VISIBILITY_TIMEOUTS = 6  # AWS Lambda guide, "Using Lambda with Amazon SQS": at least six times the function's timeout
 
 
@@ -88,18 +96,26 @@ class IngestStack(Stack):
         self._objects, self._catalog = storage.objects, catalog
         self._datastore_id = imaging.datastore_id if imaging else config.imaging.datastore_id
         self._import_role_arn = imaging.import_role_arn if imaging else config.imaging.import_role_arn
+        self._failures = sns.Topic(self, "Failures", topic_name=f"{config.prefix}-failures", enforce_ssl=True)
         self._functions = self._make_functions(bundle)
         self.inbound = {edge: self._make_inbound(edge) for edge in config.edges}
         self._import = self._make_machine("Import", "import")
         self._ingest = self._make_machine("Ingest", "ingest")
         self._event_dead_letters = DeadLetterQueue(self, "EventDeadLetters", queue_name=f"{config.prefix}-events-dlq").queue
         self._follow_executions()
+        self._sweep()
+        self._index_external(storage.external)
         self._grant_to_functions()
         self._grant_to_machines()
         self._output()
 
     def _make_functions(self, bundle: Bundle) -> dict[str, lambda_.Function]:
-        environment = self._catalog.environment_of_functions | {"INGEST_STATE_MACHINE_ARN": self._ingest_arn}
+        environment = self._catalog.environment_of_functions | {
+            "INGEST_STATE_MACHINE_ARN": self._ingest_arn,
+            "BUCKET_NAME": self._objects.bucket.bucket_name,
+            "FAILURES_TOPIC_ARN": self._failures.topic_arn,
+            "POWERTOOLS_METRICS_NAMESPACE": self._config.prefix,
+        }
         if self._config.default_issuers:
             environment["DEFAULT_ISSUERS"] = json.dumps(self._config.default_issuers, sort_keys=True)
         shares = sum(kind.share for kind in _FUNCTIONS.values())
@@ -165,6 +181,26 @@ class IngestStack(Stack):
             targets=[targets.LambdaFunction(follow, dead_letter_queue=self._event_dead_letters, retry_attempts=10)],
         )
 
+    def _sweep(self) -> None:
+        events.Rule(
+            self,
+            "SweepDue",
+            rule_name=f"{self._config.prefix}-sweep",
+            schedule=events.Schedule.rate(_SWEEP_EVERY),
+            targets=[targets.LambdaFunction(self._functions["Sweep"], retry_attempts=0)],  # the next one is soon
+        )
+
+    def _index_external(self, external: Inbound) -> None:
+        self._functions["IndexExternal"].add_event_source(
+            sources.SqsEventSource(
+                external.queue,
+                batch_size=_EXTERNAL_PER_BATCH,
+                max_batching_window=_EXTERNAL_WINDOW,
+                max_concurrency=_BATCHES_AT_ONCE,
+                report_batch_item_failures=True,
+            )
+        )
+
     def _grant_to_functions(self) -> None:
         functions = self._functions
         for name, kind in _FUNCTIONS.items():
@@ -172,18 +208,22 @@ class IngestStack(Stack):
                 self._catalog.grant_connect(functions[name])
         self._objects.grant_read(functions["RegisterAssociation"], MANIFESTS_PREFIX)
         self._objects.grant_read(functions["IndexObjects"], MANIFESTS_PREFIX, INSTANCES_PREFIX)
+        self._objects.grant_read(functions["IndexExternal"], EXTERNAL_PREFIX, versions=True)
         self._objects.grant_read(functions["ClaimImport"], MANIFESTS_PREFIX)
         self._objects.grant_read(functions["StageCopies"], INSTANCES_PREFIX)
         self._objects.grant_write(functions["StageCopies"], RETRIES_PREFIX)
         self._objects.grant_read(functions["CollectResults"], MANIFESTS_PREFIX, IMPORTS_PREFIX)
-        functions["StartExecution"].add_to_role_policy(
-            iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])
-        )
+        self._objects.grant_read(functions["Sweep"], MANIFESTS_PREFIX)  # and to list, which is for all prefixes
+        start_executions = iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])
+        functions["StartExecution"].add_to_role_policy(start_executions)
+        functions["Sweep"].add_to_role_policy(start_executions)
         describe_executions = iam.PolicyStatement(
             actions=["states:DescribeExecution"], resources=[executions_arn(self, self._ingest_name)]
         )
         functions["RegisterAssociation"].add_to_role_policy(describe_executions)
-        functions["FollowExecution"].add_to_role_policy(describe_executions)
+        for name in ("FollowExecution", "Sweep"):
+            functions[name].add_to_role_policy(describe_executions)
+            self._failures.grant_publish(functions[name])
 
     def _grant_to_machines(self) -> None:
         ingest, import_ = self._ingest.role, self._import.role
@@ -229,6 +269,7 @@ class IngestStack(Stack):
         outputs = {
             "IngestStateMachineArn": self._ingest_arn,
             "ImportStateMachineArn": self._import_arn,
+            "FailuresTopicArn": self._failures.topic_arn,
             "EventDeadLettersUrl": self._event_dead_letters.queue_url,
         }
         for edge, inbound in self.inbound.items():

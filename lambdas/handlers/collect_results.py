@@ -8,6 +8,7 @@ from typing import Any
 from contract.strict import from_plain
 from lambdas.catalog.imports import AttemptKey
 from lambdas.handlers.environment import catalog, log, storage
+from lambdas.handlers.metrics import Metric, count
 from lambdas.logic.outputs import collect
 
 
@@ -35,4 +36,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     )
     result = asdict(counts)
     log.info("Collected", association=payload.association, part=payload.part, job_id=payload.job_id, **result)
+    count(
+        {
+            Metric.OBJECTS_IMPORTED: counts.imported,
+            Metric.OBJECTS_FAILED: counts.failed,
+            Metric.OBJECTS_WARNED: counts.warned,
+            Metric.OBJECTS_TO_RETRY: counts.retry,
+        }
+    )
     return result

@@ -5,7 +5,10 @@ CATALOG_AUTH                `password` (default): the secret's; `iam`: a token o
 CATALOG_TLS                 `verify` (default): TLS with a certificate that is checked; `off`: a database on this machine
 CATALOG_CA_FILE             the certificate authorities to trust for it, beside the system's; optional
 DEFAULT_ISSUERS             issuers of PatientIDs that come without one, as JSON (lambdas.logic.issuers); optional
-INGEST_STATE_MACHINE_ARN    the machine that start_execution starts
+INGEST_STATE_MACHINE_ARN    the machine that start_execution and sweep start
+BUCKET_NAME                 the bucket that sweep looks through
+FAILURES_TOPIC_ARN          the SNS topic that hears of what ended badly; without it, nobody is told
+POWERTOOLS_METRICS_NAMESPACE  CloudWatch's namespace for our metrics (lambdas.handlers.metrics); default `ahi-ingest`
 AWS_ENDPOINT_URL...         boto3's own
 """
 
@@ -22,7 +25,7 @@ from lambdas.catalog import Catalog, CatalogSettings
 from lambdas.logic.issuers import DefaultIssuers, parse_issuers
 
 if TYPE_CHECKING:
-    from lambdas.adapters.aws import Executions, Queues, Storage
+    from lambdas.adapters.aws import Executions, Queues, Storage, Topic
 
 log = Logger(service="ingest")
 
@@ -75,3 +78,12 @@ def queues() -> Queues:
     from lambdas.adapters.aws import Queues  # noqa: PLC0415
 
     return Queues()
+
+
+@cache
+def topic() -> Topic | None:
+    """The topic of failures, where there is one."""
+    from lambdas.adapters.aws import Topic  # noqa: PLC0415
+
+    topic_arn = os.environ.get("FAILURES_TOPIC_ARN")
+    return Topic(topic_arn) if topic_arn else None

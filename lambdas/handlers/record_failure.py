@@ -8,6 +8,7 @@ from typing import Any
 from contract.strict import from_plain
 from lambdas.catalog.imports import AttemptKey
 from lambdas.handlers.environment import catalog, log
+from lambdas.handlers.metrics import Metric, count
 from lambdas.logic.importing import record_failure
 
 
@@ -33,4 +34,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
         cause=payload.cause,
     )
     log.error("Import failed", association=payload.association, part=payload.part, job_id=payload.job_id, error=payload.error)
+    count({Metric.IMPORTS_FAILED: 1})
     return {}

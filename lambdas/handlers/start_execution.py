@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from contract.strict import ContractError
 from lambdas.errors import IngestError
 from lambdas.handlers.environment import executions, log, queues
+from lambdas.handlers.metrics import Metric, count
 from lambdas.logic.starting import start
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def _start(record: SQSRecord) -> None:
     except (ContractError, IngestError) as error:
         log.error("A message starts no execution", message_id=record.message_id, error=type(error).__name__, reason=str(error))
         if isinstance(error, ContractError):
+            count({Metric.MESSAGES_REFUSED: 1})
             _give_back(record)
         raise
     log.info("Started", association=association)

@@ -7,6 +7,7 @@ answer, and only if the execution holds the association's lease. The association
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from contract.strict import ContractError
@@ -36,27 +37,40 @@ class DescribesExecutions(Protocol):
     def describe(self, execution_arn: str) -> Execution | None: ...
 
 
-def follow(catalog: Catalog, executions: DescribesExecutions, execution_arn: str) -> str | None:
-    """Bring the association's row in line with the execution; its id, or None when there is nothing to write.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """An association, how its execution is, and whether its row was `changed` to say so."""
+
+    association: str
+    edge: str
+    state: ExecutionState
+    changed: bool
+
+
+def follow(catalog: Catalog, executions: DescribesExecutions, execution_arn: str) -> Followed | None:
+    """Bring the association's row in line with the execution; None when Step Functions does not know it.
 
     An execution that ended before it could register its association gets a row, so that operators see it.
     Raises ContractError when the execution's input is no announcement, and those of Catalog and Storage.
     """
     execution = executions.describe(execution_arn)
-    if execution is None:
-        return None
+    return None if execution is None else follow_described(catalog, execution)
+
+
+def follow_described(catalog: Catalog, execution: Execution) -> Followed:
+    """`follow`, of an execution as it was described just now."""
     announcement = parse_announcement(execution.input)
-    state = state_of(execution)
+    message, state = announcement.message, state_of(execution)
 
-    def work(cursor: Cursor) -> None:
-        association = announcement.message.association
-        if associations.origin(cursor, association) is not None:
-            associations.follow(cursor, association, state)
-        elif state.status != RUNNING:
+    def work(cursor: Cursor) -> bool:
+        if associations.origin(cursor, message.association) is not None:
+            return associations.follow(cursor, message.association, state)
+        if state.status != RUNNING:
             associations.note_unregistered(cursor, announcement, state)
+        return state.status != RUNNING
 
-    catalog.transaction(work)
-    return announcement.message.association
+    changed = catalog.transaction(work)
+    return Followed(association=message.association, edge=message.edge, state=state, changed=changed)
 
 
 def state_of(execution: Execution) -> ExecutionState:

@@ -16,7 +16,7 @@ SLICE_MIN_OBJECTS = 100
 SLICES_MAX = 500
 PARTS_AT_ONCE = 10
 _LEASE_ATTEMPTS = 5
-_LIVE = {"RUNNING", "PENDING_REDRIVE"}
+LIVE = {"RUNNING", "PENDING_REDRIVE"}
 
 
 class DescribesExecutions(Protocol):
@@ -79,7 +79,7 @@ def _take_lease(catalog: Catalog, executions: DescribesExecutions, association: 
         holder = catalog.transaction(lambda cursor: associations.lease_holder(cursor, association))
         if holder not in (None, execution_arn):
             execution = executions.describe(holder)
-            if execution is not None and execution.status in _LIVE:
+            if execution is not None and execution.status in LIVE:
                 raise AlreadyRunningError(f"{association}: {holder} runs; wait for it, or stop it")
         if catalog.transaction(
             lambda cursor, holder=holder: associations.take_lease(cursor, association, execution_arn, holder)  # type: ignore[misc]

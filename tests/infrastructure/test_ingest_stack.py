@@ -46,6 +46,7 @@ FUNCTIONS = {
     "RegisterAssociation",
     "StageCopies",
     "StartExecution",
+    "Sweep",
 }
 BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"} | TRACING
 CATALOG = {"secretsmanager:GetSecretValue"} | INTERFACES
@@ -53,7 +54,8 @@ READ = {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 CALLS = {
     "ClaimImport": CATALOG | READ,
     "CollectResults": CATALOG | READ,
-    "FollowExecution": CATALOG | {"states:DescribeExecution", "sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"},
+    "FollowExecution": CATALOG
+    | {"states:DescribeExecution", "sns:Publish", "sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"},
     "IndexObjects": CATALOG | READ,
     "ReconcileAssociation": CATALOG,
     "RecordFailure": CATALOG,
@@ -68,6 +70,7 @@ CALLS = {
         "sqs:GetQueueUrl",
         "sqs:ReceiveMessage",
     },
+    "Sweep": CATALOG | READ | {"states:DescribeExecution", "states:StartExecution", "sns:Publish"},
 }
 
 
@@ -198,6 +201,7 @@ def test_a_function_reads_only_the_prefixes_it_needs(template: Template) -> None
     assert prefixes("ClaimImport") == {"manifests/*"}
     assert prefixes("CollectResults") == {"imports/*", "manifests/*"}
     assert prefixes("StageCopies") == {"instances/*"}
+    assert prefixes("Sweep") == {"manifests/*"}
 
 
 def test_copies_for_another_attempt_are_all_that_a_function_writes_into_the_bucket(template: Template) -> None:
@@ -231,7 +235,7 @@ def test_no_statement_allows_a_whole_service(template: Template) -> None:
 def test_every_queue_has_a_queue_for_its_failures_or_is_one(template: Template) -> None:
     queues = template.of("AWS::SQS::Queue")
     sources = {name: one["Properties"]["RedrivePolicy"] for name, one in queues.items() if "RedrivePolicy" in one["Properties"]}
-    assert len(sources) == 3
+    assert len(sources) == 2
     assert all(policy["maxReceiveCount"] == 3 for policy in sources.values())
     dead = {policy["deadLetterTargetArn"]["Fn::GetAtt"][0] for policy in sources.values()}
     (events,) = queues.keys() - sources.keys() - dead
@@ -256,7 +260,7 @@ def test_a_message_is_not_seen_again_while_its_batch_may_still_run(template: Tem
 
 
 def test_changes_of_the_ingest_machine_alone_are_followed_and_their_failures_kept(template: Template) -> None:
-    ((_, rule),) = template.of("AWS::Events::Rule").items()
+    _, rule = template.one("AWS::Events::Rule", Name="ahi-ingest-prod-execution-changed")
     pattern = rule["Properties"]["EventPattern"]
     assert pattern["source"] == ["aws.states"]
     assert pattern["detail-type"] == ["Step Functions Execution Status Change"]
@@ -269,6 +273,26 @@ def test_changes_of_the_ingest_machine_alone_are_followed_and_their_failures_kep
     assert text(target["DeadLetterConfig"]["Arn"]) == f"{{{dead_letters}.Arn}}"
     ((_, invoke),) = template.of("AWS::Lambda::EventInvokeConfig").items()
     assert text(invoke["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]) == f"{{{dead_letters}.Arn}}"
+
+
+def test_the_sweep_runs_every_quarter_of_an_hour_on_the_bucket_and_the_machine(template: Template) -> None:
+    _, rule = template.one("AWS::Events::Rule", Name="ahi-ingest-prod-sweep")
+    assert rule["Properties"]["ScheduleExpression"] == "rate(15 minutes)"
+    (target,) = rule["Properties"]["Targets"]
+    properties = template.body["Resources"][target["Arn"]["Fn::GetAtt"][0]]["Properties"]
+    assert properties["FunctionName"] == "ahi-ingest-prod-Sweep"
+    assert {"BUCKET_NAME", "INGEST_STATE_MACHINE_ARN"} <= properties["Environment"]["Variables"].keys()
+
+
+def test_what_ended_badly_is_told_to_one_topic_which_plain_http_cannot_reach(template: Template) -> None:
+    topic, _ = template.one("AWS::SNS::Topic", TopicName="ahi-ingest-prod-failures")
+    for name in ("FollowExecution", "Sweep"):
+        properties = functions(template)[name]
+        assert template.allowed(role_of(properties))["sns:Publish"] == {f"{{{topic}}}"}
+        assert properties["Environment"]["Variables"]["FAILURES_TOPIC_ARN"] == {"Ref": topic}
+    _, policy = template.one("AWS::SNS::TopicPolicy")
+    [statement] = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
 # What is kept

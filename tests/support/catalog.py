@@ -15,6 +15,7 @@ TABLES = (
     "import_job",
     "import_scope",
     "staged_copy",
+    "orphan",
     "image_set",
     "patient",
     "study",

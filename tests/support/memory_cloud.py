@@ -32,7 +32,7 @@ class MemoryS3:
         except KeyError:
             raise StorageNotFoundError("s3:GetObject: NoSuchKey") from None
 
-    def read_range(self, bucket: str, key: str, first: int, count: int) -> bytes:
+    def read_range(self, bucket: str, key: str, first: int, count: int, *, version_id: str | None = None) -> bytes:
         return self.read(bucket, key)[first : first + count]
 
     def copy(self, bucket: str, key: str, copy_key: str) -> None:
