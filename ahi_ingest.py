@@ -11,6 +11,7 @@ from console.cli import list_, send, show, wait
 from console.commands.orphans import orphans
 from console.commands.queues import queues
 from console.commands.replay import replay
+from console.commands.verify import verify
 from local.cli import up
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -21,7 +22,7 @@ def about() -> None:
     """DICOM from a hospital's modalities into AWS HealthImaging; nothing acknowledged is ever lost."""
 
 
-for command in (up, send, show, wait, replay, queues, orphans):
+for command in (up, send, show, wait, replay, queues, orphans, verify):
     app.command()(command)
 app.command("list")(list_)
 

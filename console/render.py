@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from console.letters import Depth, Letter, Redriven
     from console.planning import Plan
     from console.replay import Done
+    from console.verifying import Verified
 
 OBJECTS_SHOWN = 50
 WIDE_COLUMNS = 140
@@ -161,6 +162,22 @@ def redriven(rows: Sequence[Redriven], console: Console) -> None:
         one = row.letter
         table.add_row(_sent(one), one.about or one.kind, one.why, Text(row.said, style="red" if row.stays else ""))
     console.print(table if rows else "No dead letters.")
+
+
+def verified(found: Mapping[str, Verified], console: Console) -> None:
+    """What the comparison of each study came to, and each difference."""
+    table = _table("Compared with HealthImaging", "study", "objects", "not imported", "image sets", "differences")
+    for study, one in found.items():
+        table.add_row(study, str(one.objects), str(one.not_imported), str(one.image_sets), str(len(one.differences)))
+    console.print(table)
+    differences = [difference for one in found.values() for difference in one.differences]
+    if differences:
+        table = _table("Differences", "image set", "object", "what")
+        for difference in differences[:OBJECTS_SHOWN]:
+            table.add_row(difference.image_set_id, difference.sop_instance_uid, difference.what)
+        console.print(table)
+        for what, count in Counter(difference.what for difference in differences[OBJECTS_SHOWN:]).most_common():
+            console.print(f"and {count} more: {what}")
 
 
 def _sent(row: Letter) -> str:

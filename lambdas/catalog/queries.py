@@ -155,20 +155,29 @@ _SELECTED = f"""{_ASSOCIATION_COLUMNS}
 WHERE (%(study)s IS NULL OR association IN (SELECT association FROM stored_object WHERE study_instance_uid = %(study)s))
   AND (%(since)s IS NULL OR status_changed_at >= %(since)s)
   AND (%(error)s IS NULL OR error = %(error)s
-       OR EXISTS (SELECT 1 FROM import_job WHERE import_job.association = association.association AND import_job.error = %(error)s))
+       OR association IN (SELECT association FROM import_job WHERE error = %(error)s))
   AND (NOT %(only_failed)s OR status NOT IN ('REGISTERED', 'RUNNING', 'COMPLETE'))
 ORDER BY sent_at_ms, `sequence`
-"""
+"""  # noqa: S608 - of constants
 
-_STORED_OBJECTS = """
+_STORED_OBJECT_COLUMNS = """
 SELECT s3_key, part, position, size_bytes, digest, sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid,
        transfer_syntax_uid, quarantine_reason, is_foreign, indexed_at, not_indexed_reason, import_job_id, import_status,
        image_set_id, image_set_version, image_set_is_primary, import_warnings, import_fault, import_error, import_error_message
 FROM stored_object
+"""
+_STORED_OBJECTS = f"""{_STORED_OBJECT_COLUMNS}
 WHERE association = %(association)s
   AND (NOT %(only_failed)s OR quarantine_reason IS NOT NULL OR is_foreign = 1 OR not_indexed_reason IS NOT NULL
        OR indexed_at IS NULL OR import_status IS NULL OR import_status = 'FAILED')
 ORDER BY is_foreign, part, position, s3_key
+"""
+_STORED_OBJECTS_OF_STUDY = f"{_STORED_OBJECT_COLUMNS} WHERE study_instance_uid = %s"
+_STUDIES_OF_ASSOCIATION = """
+SELECT DISTINCT study_instance_uid
+FROM stored_object
+WHERE association = %s AND study_instance_uid IS NOT NULL
+ORDER BY study_instance_uid
 """
 
 _IMPORT_JOBS = """
@@ -179,15 +188,18 @@ WHERE association = %s
 ORDER BY part, attempt
 """
 
-# An image set that a later association has added to is still one of this association's.
-_IMAGE_SETS = """
+_IMAGE_SET_COLUMNS = """
 SELECT image_set_id, datastore_id, study_instance_uid, series_instance_uid, image_set_version, is_primary, association,
        import_job_id, recorded_at
 FROM image_set
+"""
+_IMAGE_SETS_OF_STUDY = f"{_IMAGE_SET_COLUMNS} WHERE study_instance_uid = %s"
+# An image set that a later association has added to is still one of this association's.
+_IMAGE_SETS = f"""{_IMAGE_SET_COLUMNS}
 WHERE association = %(association)s
    OR image_set_id IN (SELECT image_set_id FROM stored_object WHERE association = %(association)s)
 ORDER BY study_instance_uid, series_instance_uid, image_set_id
-"""
+"""  # noqa: S608 - of constants
 
 
 class Queries:
@@ -240,17 +252,15 @@ class Queries:
     def stored_objects(self, association: str, *, only_failed: bool = False) -> list[StoredObject]:
         """The ledger of an association, in the manifest's order; `only_failed`: what is not indexed and imported."""
         rows = self._rows(_STORED_OBJECTS, {"association": association, "only_failed": only_failed})
-        return [
-            StoredObject(
-                **row
-                | {
-                    "is_foreign": bool(row["is_foreign"]),
-                    "image_set_is_primary": _flag(row["image_set_is_primary"]),
-                    "import_warnings": tuple(json.loads(row["import_warnings"] or "[]")),
-                }
-            )
-            for row in rows
-        ]
+        return [_stored_object(row) for row in rows]
+
+    def stored_objects_of_study(self, study_instance_uid: str) -> list[StoredObject]:
+        """The ledger's rows of a study, of every association that brought some."""
+        return [_stored_object(row) for row in self._rows(_STORED_OBJECTS_OF_STUDY, (uid_column(study_instance_uid),))]
+
+    def studies_of(self, association: str) -> list[str]:
+        """The UIDs of the studies that an association brought objects of."""
+        return [row["study_instance_uid"] for row in self._rows(_STUDIES_OF_ASSOCIATION, (association,))]
 
     def import_jobs(self, association: str) -> list[ImportJob]:
         """Every attempt to import the association's parts, in order."""
@@ -258,8 +268,11 @@ class Queries:
 
     def image_sets(self, association: str) -> list[ImageSet]:
         """The image sets that hold objects of the association."""
-        rows = self._rows(_IMAGE_SETS, {"association": association})
-        return [ImageSet(**row | {"is_primary": _flag(row["is_primary"])}) for row in rows]
+        return [_image_set(row) for row in self._rows(_IMAGE_SETS, {"association": association})]
+
+    def image_sets_of_study(self, study_instance_uid: str) -> list[ImageSet]:
+        """The image sets of a study."""
+        return [_image_set(row) for row in self._rows(_IMAGE_SETS_OF_STUDY, (uid_column(study_instance_uid),))]
 
     def orphans(self, *, settled: bool = False) -> list[ListedOrphan]:
         """What the sweep found astray and nobody has settled; with `settled`, also what was."""
@@ -275,6 +288,21 @@ class Queries:
 def connect(settings: CatalogSettings) -> Queries:
     """Questions to the catalog at `settings`; connects at the first one."""
     return Queries(Catalog(lambda: settings))
+
+
+def _stored_object(row: dict[str, Any]) -> StoredObject:
+    return StoredObject(
+        **row
+        | {
+            "is_foreign": bool(row["is_foreign"]),
+            "image_set_is_primary": _flag(row["image_set_is_primary"]),
+            "import_warnings": tuple(json.loads(row["import_warnings"] or "[]")),
+        }
+    )
+
+
+def _image_set(row: dict[str, Any]) -> ImageSet:
+    return ImageSet(**row | {"is_primary": _flag(row["is_primary"])})
 
 
 def _flag(value: int | None) -> bool | None:

@@ -39,6 +39,7 @@ FUNCTIONS = {
     "ClaimImport",
     "CollectResults",
     "FollowExecution",
+    "IndexExternal",
     "IndexObjects",
     "ReconcileAssociation",
     "RecordFailure",
@@ -56,6 +57,16 @@ CALLS = {
     "CollectResults": CATALOG | READ,
     "FollowExecution": CATALOG
     | {"states:DescribeExecution", "sns:Publish", "sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"},
+    "IndexExternal": CATALOG
+    | READ
+    | {
+        "s3:GetObjectVersion",
+        "sqs:ChangeMessageVisibility",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:GetQueueUrl",
+        "sqs:ReceiveMessage",
+    },
     "IndexObjects": CATALOG | READ,
     "ReconcileAssociation": CATALOG,
     "RecordFailure": CATALOG,
@@ -235,7 +246,7 @@ def test_no_statement_allows_a_whole_service(template: Template) -> None:
 def test_every_queue_has_a_queue_for_its_failures_or_is_one(template: Template) -> None:
     queues = template.of("AWS::SQS::Queue")
     sources = {name: one["Properties"]["RedrivePolicy"] for name, one in queues.items() if "RedrivePolicy" in one["Properties"]}
-    assert len(sources) == 2
+    assert len(sources) == 3
     assert all(policy["maxReceiveCount"] == 3 for policy in sources.values())
     dead = {policy["deadLetterTargetArn"]["Fn::GetAtt"][0] for policy in sources.values()}
     (events,) = queues.keys() - sources.keys() - dead
