@@ -140,6 +140,8 @@ class EdgeProcess:
     changes: dict[str, str] = field(default_factory=dict)
     process: Process | None = None
     port: int = 0
+    health_port: int = 0
+    command: tuple[str, ...] = ("-m", "receiver")
 
     @classmethod
     def prepare(cls, aws: Aws, bucket: str, folder: Path, **changes: object) -> EdgeProcess:
@@ -163,6 +165,7 @@ class EdgeProcess:
             "SPOOL": str(self.spool),
             "HOST": LOOPBACK,
             "PORT": "0",
+            "HEALTH_PORT": "0",
             "UPLOAD_BACKOFF_MAX_SECONDS": "0.5",
         } | self.changes
         return {
@@ -182,13 +185,13 @@ class EdgeProcess:
         def ready() -> bool:
             for line in self.log_path.read_bytes()[begin:].splitlines():
                 if line.startswith(b'{"event": "ready"'):
-                    self.port = json.loads(line)["port"]
+                    self.port, self.health_port = json.loads(line)["port"], json.loads(line)["health_port"]
                     return True
             return False
 
         self.process = Process.start(
             "The receiver",
-            [sys.executable, "-m", "receiver"],
+            [sys.executable, *self.command],
             log_path=self.log_path,
             ready=ready,
             env=self.environment(),
@@ -222,6 +225,11 @@ class EdgeProcess:
                 found[message.association] = self._read(message)
                 self.aws.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=received["ReceiptHandle"])
         return list(found.values())
+
+    def waiting_messages(self) -> int:
+        """How many messages are in the queue."""
+        answer = self.aws.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     def content(self, key: str) -> bytes:
         return self.aws.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
