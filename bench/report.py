@@ -16,6 +16,7 @@ from pygal.style import CleanStyle
 
 from bench.measure import Interval, geometric_mean, interval, ratios
 from bench.results import FOLDER
+from bench.scale import exponent
 from bench.servers import (
     DEFAULT,
     INSTALLED,
@@ -43,6 +44,7 @@ more, and are the whole range where there were fewer.
 
 _PEERS = (TUNED, DEFAULT, INSTALLED, ORTHANC, PYNETDICOM, REFERENCE)
 _SPEED = "objects_per_s"
+_FITTED_MIN_OBJECTS = 100
 
 
 class Measurement:
@@ -282,6 +284,37 @@ def end_to_end(measurements: Sequence[Measurement]) -> str:
     return "\n".join(out)
 
 
+def scale(measurements: Sequence[Measurement]) -> str:
+    """The section on growth."""
+    newest = measurements[0]
+    (server,), cells = newest.servers, newest.cells
+    names = {
+        _SPEED: "objects/s received",
+        "announced_seconds": "s until announced",
+        "cpu_seconds": "CPU s",
+        "peak_mib": "peak MiB",
+    }
+    rows = [[cell[0], *(newest.median(server, cell, name) for name in names)] for cell in cells]
+    fitted = {}
+    for name in ("announced_seconds", "cpu_seconds"):
+        sizes = [statistics.median(newest.figures(server, cell, "objects")) for cell in cells]
+        costs = [statistics.median(newest.figures(server, cell, name)) for cell in cells]
+        kept = [(size, cost) for size, cost in zip(sizes, costs, strict=True) if size >= _FITTED_MIN_OBJECTS and cost > 0]
+        fitted[name] = exponent([size for size, _ in kept], [cost for _, cost in kept])
+    said = (
+        f"Fitted from {_FITTED_MIN_OBJECTS} objects on: the time until announced grows with the power "
+        f"{fitted['announced_seconds']:.2f} of their number, CPU time with the power {fitted['cpu_seconds']:.2f}.\n"
+    )
+    return "\n".join(
+        [
+            "## How costs grow with the objects of one association\n",
+            conditions(newest),
+            table(["one association of", *names.values()], rows),
+            said,
+        ]
+    )
+
+
 def main() -> None:
     sections = ["# Benchmarks\n", _HEAD]
     if found := read("receive"):
@@ -294,6 +327,8 @@ def main() -> None:
         sections.append(upload(found))
     if found := read("end_to_end"):
         sections.append(end_to_end(found))
+    if found := read("scale"):
+        sections.append(scale(found))
     path = DOCS / "benchmarks.md"
     path.write_text("\n".join(sections), encoding="utf-8")
     print(f"Wrote {path}.")  # noqa: T201 - a program's answer
