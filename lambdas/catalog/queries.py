@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from lambdas.catalog import ledger, orphans
+from lambdas.catalog import conflicts, ledger, orphans
+from lambdas.catalog.conflicts import ListedConflict
 from lambdas.catalog.connection import Catalog, CatalogSettings
 from lambdas.catalog.keys import uid_column
 from lambdas.catalog.ledger import LedgerCounts
@@ -277,6 +279,10 @@ class Queries:
     def orphans(self, *, settled: bool = False) -> list[ListedOrphan]:
         """What the sweep found astray and nobody has settled; with `settled`, also what was."""
         return self._catalog.transaction(lambda cursor: orphans.listed(cursor, settled=settled))
+
+    def conflicts(self, limit: int = 100) -> Sequence[ListedConflict]:
+        """The parents of UIDs that were sent under several."""
+        return self._catalog.transaction(lambda cursor: conflicts.listed(cursor, limit))
 
     def close(self) -> None:
         self._catalog.close()
