@@ -84,3 +84,16 @@ def counts(cursor: Cursor, association: str) -> LedgerCounts | None:
     """The sums of one association, or None when the catalog does not know it."""
     row = cursor.row(_COUNTS, {"association": association})
     return None if row is None else LedgerCounts(**{name: int(value or 0) for name, value in row.items()})
+
+
+def seconds_since_last_received(cursor: Cursor, association: str) -> float | None:
+    """The time since the association's last object was received, by the edge's clock then and the catalog's now.
+
+    None for an association without objects. Not below 0, where the edge's clock is ahead.
+    """
+    row = cursor.row(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(received_at), UTC_TIMESTAMP(6)) / 1000000 AS seconds"
+        " FROM stored_object WHERE association = %s",
+        (association,),
+    )
+    return None if row is None or row["seconds"] is None else max(0.0, float(row["seconds"]))

@@ -1,7 +1,7 @@
 """The functions' metrics, written into their logs in CloudWatch's Embedded Metric Format. docs/metrics.md says what for.
 
-The namespace is POWERTOOLS_METRICS_NAMESPACE, one for each environment; the only dimension is service=ingest. All are counts
-of what one invocation did or found.
+The namespace is POWERTOOLS_METRICS_NAMESPACE, one for each environment; the only dimension is service=ingest. All but
+SecondsToImageSets are counts of what one invocation did or found.
 """
 
 from __future__ import annotations
@@ -29,11 +29,23 @@ class Metric(enum.StrEnum):
     ORPHANS_OPEN = "OrphansOpen"
     ORPHANS_SETTLED = "OrphansSettled"
     MESSAGES_REFUSED = "MessagesRefused"
+    SECONDS_TO_IMAGE_SETS = "SecondsToImageSets"
 
 
 def count(counts: Mapping[Metric, int]) -> None:
     """Write these counts now, zeros too: an alarm that sees a zero knows that somebody looked."""
-    metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "ahi-ingest"), service="ingest")
+    metrics = _metrics()
     for metric, value in counts.items():
         metrics.add_metric(str(metric), MetricUnit.Count, value)
     metrics.flush_metrics()
+
+
+def measure(metric: Metric, seconds: float) -> None:
+    """Write one duration now."""
+    metrics = _metrics()
+    metrics.add_metric(str(metric), MetricUnit.Seconds, seconds)
+    metrics.flush_metrics()
+
+
+def _metrics() -> Metrics:
+    return Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "ahi-ingest"), service="ingest")

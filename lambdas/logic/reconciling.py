@@ -30,6 +30,11 @@ def reconcile(catalog: Catalog, *, association: str, execution_arn: str) -> Ledg
     return counts
 
 
+def seconds_to_image_sets(catalog: Catalog, association: str) -> float | None:
+    """How long an association that is complete now took from its last object; None when it has none. Raises as Catalog."""
+    return catalog.transaction(lambda cursor: ledger.seconds_since_last_received(cursor, association))
+
+
 def verdict(association: str, counts: LedgerCounts) -> tuple[str, IngestError | None]:
     """The status to record, and the error to fail by, with its sums."""
     if not counts.balanced or counts.not_looked_at:
