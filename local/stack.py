@@ -150,6 +150,7 @@ class Stack:
             "AHI_INGEST_HOST": LOOPBACK,
             "AHI_INGEST_PORT": str(self._ports["dicom"]),
             "AHI_INGEST_AE_TITLE": AE_TITLE,
+            "AHI_INGEST_HEALTH_PORT": "0",
             "AWS_ENDPOINT_URL": self._aws.endpoint_url,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,

@@ -14,7 +14,8 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict
 
 import boto3
@@ -123,6 +124,11 @@ class AwsCloud:
                 with contextlib.suppress(ClientError, BotoCoreError):  # what stays is the bucket's lifecycle rule's
                     self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
                 raise
+
+    def replace(self, key: str, content: bytes) -> datetime:
+        with _translated("PutObject"):
+            answer = self._s3.put_object(Bucket=self._bucket, Key=key, Body=content, **self._encryption)
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
     def send_message(self, body: str) -> None:
         with _translated("SendMessage"):

@@ -10,6 +10,7 @@ from receiver.configuration import read_settings
 from receiver.filesystem import LocalFileSystem
 from receiver.listening import open_sockets
 from receiver.logs import configure_logs
+from receiver.monitor import Monitor
 from receiver.process import StopRequest, connect_cloud, starting
 from receiver.service import Receiver
 from receiver.spool import own_spool
@@ -26,15 +27,20 @@ def receive(config: Path | None = None) -> None:
     with starting():
         settings = read_settings(config)
         configure_logs(settings.log_level)
+        cloud = connect_cloud(settings)
         receiver: Receiver | Supervisor
         if settings.workers > 1:
             own_spool(settings.spool, LocalFileSystem())  # until this process ends
             receiver = Supervisor(settings, open_sockets(settings), stop)
         else:
-            receiver = Receiver(settings, connect_cloud(settings))
+            receiver = Receiver(settings, cloud)
+        monitor = Monitor(settings, receiver.report, cloud)
+        monitor.start()
         receiver.start()
-    ready = {"event": "ready", "port": receiver.port, "tls_port": receiver.tls_port, "ae_title": settings.ae_title}
-    sys.stdout.write(json.dumps(ready) + "\n")
+        monitor.receiver_started()
+    ports = {"port": receiver.port, "tls_port": receiver.tls_port, "health_port": monitor.port}
+    sys.stdout.write(json.dumps({"event": "ready", **ports, "ae_title": settings.ae_title}) + "\n")
     sys.stdout.flush()
     stop.wait()
     receiver.stop()
+    monitor.stop()

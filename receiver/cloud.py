@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import IO, Protocol
 
 
@@ -25,7 +26,8 @@ class ContentDiffersError(CloudError):
 class Cloud(Protocol):
     """A bucket and a queue. Safe to call from several threads. Every method raises CloudError.
 
-    Both puts create the key or find it there with the same content, which is success; S3 verifies a checksum of what it got.
+    `put_bytes` and `put_file` create the key or find it there with the same content, which is success; S3 verifies a checksum
+    of what it got.
     """
 
     def put_bytes(self, key: str, content: bytes) -> None:
@@ -33,6 +35,9 @@ class Cloud(Protocol):
 
     def put_file(self, key: str, open_file: Callable[[], IO[bytes]], size_bytes: int) -> None:
         """Put an object of any size, within bounded memory."""
+
+    def replace(self, key: str, content: bytes) -> datetime:
+        """Put a small object in the place of what may be there. Returns the time by S3's clock, in whole seconds."""
 
     def send_message(self, body: str) -> None:
         """Send a message to the edge's queue."""

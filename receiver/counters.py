@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -74,7 +74,7 @@ class Report:
     """What AWS refuses for good, until an upload succeeds again."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return vars(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Report:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from receiver.counters import Labels, Report, total
 from receiver.listening import Sockets
 from receiver.process import CANNOT_START, CannotStartError
 from receiver.settings import Settings
@@ -43,6 +44,7 @@ class Supervisor:
         self._settings, self._sockets, self._stop = settings, sockets, stop
         self.port, self.tls_port = (sock.getsockname()[1] if sock else -1 for sock in sockets)
         self._stopping = threading.Event()
+        self._labels = Labels()
         self._workers = [_Worker(number, self._spawn, self._stopping) for number in range(1, settings.workers + 1)]
         self._command = command
         self._watch = threading.Thread(target=self._kill_silent_workers, name="watch", daemon=True)
@@ -58,6 +60,13 @@ class Supervisor:
             self.stop()
             raise CannotStartError
         self._watch.start()
+
+    def report(self) -> Report:
+        """What all workers counted, those that died too, and what they hold now."""
+        report = total(worker.report.labelled(self._labels) for worker in self._workers)
+        if self._stopping.is_set():
+            report.workers = 0
+        return report
 
     def stop(self) -> None:
         """Let the workers drain, and kill those that have not ended by then."""
@@ -105,6 +114,8 @@ class _Worker(threading.Thread):
         self.settled = threading.Event()
         """It accepts associations, or it cannot start."""
         self.cannot_start = False
+        self._before = Report()  # what processes counted that are dead
+        self._now = Report()
         self._process: subprocess.Popen[bytes] | None = None
         self._heard_at = time.monotonic()
         self._lock = threading.Lock()  # a process is started, or signalled, by one thread at a time
@@ -114,6 +125,11 @@ class _Worker(threading.Thread):
         """For how long the process has reported nothing; 0 when there is none."""
         return time.monotonic() - self._heard_at if self._process is not None else 0.0
 
+    @property
+    def report(self) -> Report:
+        """What the process and those before it counted, as far as it told."""
+        return total((self._before, self._now))
+
     def run(self) -> None:
         failures = 0
         while process := self._start_process():
@@ -121,6 +137,7 @@ class _Worker(threading.Thread):
             self._follow(process)
             code = process.wait()
             self._process = None
+            self._before, self._now = total((self._before, self._now.counted())), Report()
             if code == CANNOT_START and not self.settled.is_set():
                 self.cannot_start = True
                 self.settled.set()
@@ -162,6 +179,7 @@ class _Worker(threading.Thread):
         assert process.stdin is not None  # noqa: S101 - asked for
         assert process.stdout is not None  # noqa: S101
         with process.stdin, process.stdout as reports:
-            for _ in reports:
+            for line in reports:
+                self._now = Report.from_json(json.loads(line))
                 self._heard_at = time.monotonic()
                 self.settled.set()

@@ -2,7 +2,7 @@
 
 Standard input: a line of JSON with the settings, the numbers of the sockets, and which worker this is; then nothing, until
 the supervisor ends, however it ends. Then this process lets go of the ports at once, drains, and ends too.
-Standard output: a line a second, the first once it accepts associations. Logs go to standard error.
+Standard output: its report as JSON, a line a second, the first once it accepts associations. Logs go to standard error.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ def main() -> None:
         receiver = Receiver(settings, connect_cloud(settings), shared_socket=plain, shared_tls_socket=tls)
         receiver.start()
     while True:
-        if not orphaned.is_set():
-            with contextlib.suppress(BrokenPipeError):  # the supervisor ended a moment ago
-                reports.write("{}\n")
-                reports.flush()
+        with contextlib.suppress(BrokenPipeError):  # the supervisor ended a moment ago
+            reports.write(json.dumps(receiver.report().to_json()) + "\n")
+            reports.flush()
         if stop.wait(_REPORT_EVERY_SECONDS):
             break
     receiver.stop(keep_port=not orphaned.is_set())

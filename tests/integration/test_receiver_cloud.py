@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import IO
 from uuid import uuid4
 
@@ -113,6 +114,13 @@ def test_every_object_is_encrypted_with_the_key_of_the_setting(aws: Aws, bucket:
     for name in ("small", "large"):
         head = aws.s3.head_object(Bucket=bucket, Key=name)
         assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
+
+
+def test_what_is_replaced_is_there_as_it_was_put_last_and_s3_tells_its_time(tried: Tried) -> None:
+    for content in (b"one", b"two"):
+        s3_time = tried.cloud.replace("status/edge-1.json", content)
+    assert tried.content("status/edge-1.json") == b"two"
+    assert abs((datetime.now(UTC) - s3_time).total_seconds()) < 5
 
 
 def test_what_needs_someone_to_change_something_is_refused(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:

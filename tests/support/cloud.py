@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import IO
 
 from receiver.cloud import CloudError, ContentDiffersError
@@ -30,6 +31,12 @@ class FakeCloud:
             content = file.read()
         assert len(content) == size_bytes
         self.put_bytes(key, content)
+
+    def replace(self, key: str, content: bytes) -> datetime:
+        with self._lock:
+            self._fail()
+            self.objects[key] = content
+        return datetime.now(UTC).replace(microsecond=0)
 
     def send_message(self, body: str) -> None:
         with self._lock:
