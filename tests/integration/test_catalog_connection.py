@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from lambdas.handlers import environment
 from local.mariadb import MariaDb
 from local.processes import free_port
 from tests.support.catalog import settings_of
+from tests.support.certificates import make_ca, make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,38 +157,15 @@ def test_an_iam_token_is_the_password_when_the_environment_says_so(lambdas: None
     assert "X-Amz-Signature" in settings.password
 
 
-class Authority:
-    """A certificate authority in a folder, and a server certificate of its for 127.0.0.1."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        folder.mkdir()
-        self.ca_file, ca_key = folder / "ca.pem", folder / "ca.key"
-        self.certificate, self.key = folder / "server.pem", folder / "server.key"
-        _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", ca_key,
-                 "-out", self.ca_file)  # fmt: skip
-        request = folder / "server.csr"
-        _openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", self.key, "-out", request)
-        extensions = folder / "extensions"
-        extensions.write_text("subjectAltName = IP:127.0.0.1\n")
-        _openssl("x509", "-req", "-days", "2", "-in", request, "-CA", self.ca_file, "-CAkey", ca_key, "-CAcreateserial",
-                 "-extfile", extensions, "-out", self.certificate)  # fmt: skip
-
-
-def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls") / "ours", "ours")
-
-
-@pytest.fixture(scope="module")
-def tls_settings(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CatalogSettings]:
-    """A server with a certificate of the authority's."""
-    options = [f"--ssl-cert={authority.certificate}", f"--ssl-key={authority.key}"]
-    with MariaDb.start(tmp_path_factory.mktemp("mariadb-tls"), free_port(), options) as server:
-        yield replace(settings_of(server.address), tls="verify", ca_file=str(authority.ca_file))
+def tls_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CatalogSettings]:
+    """A server for 127.0.0.1 with a certificate of the authority in `ca_file`."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = make_ca(folder, "ours")
+    server = make_certificate(folder, "server", authority)
+    options = [f"--ssl-cert={server.certificate}", f"--ssl-key={server.key}"]
+    with MariaDb.start(tmp_path_factory.mktemp("mariadb-tls"), free_port(), options) as running:
+        yield replace(settings_of(running.address), tls="verify", ca_file=str(authority.certificate))
 
 
 def test_a_connection_is_encrypted_when_the_certificate_is_of_the_authority_in_the_file(tls_settings: CatalogSettings) -> None:
@@ -203,7 +180,7 @@ def test_a_server_that_cannot_prove_who_it_is_is_not_spoken_to(
     tls_settings: CatalogSettings, tmp_path: Path, trusted: str
 ) -> None:
     changed = {
-        "another authority": replace(tls_settings, ca_file=str(Authority(tmp_path / "other", "other").ca_file)),
+        "another authority": replace(tls_settings, ca_file=str(make_ca(tmp_path, "other").certificate)),
         "the system's alone": replace(tls_settings, ca_file=None),
         "a server of another name": replace(tls_settings, host="localhost"),
     }
