@@ -11,8 +11,8 @@ from receiver.dicom.admission import Admission, AdmissionRules
 from receiver.dicom.association import Timeouts
 from receiver.dicom.counts import LocalCounts, SharedCounts
 from receiver.dicom.listener import Listener, Port, open_port
-from receiver.dicom.negotiation import Negotiation
 from receiver.dicom.p_data import SlowestPace
+from receiver.dicom.reports import CommitmentProvider
 from receiver.dicom.tls import server_context
 from receiver.dicom.visitor import Acceptor
 from receiver.settings import Settings, SettingsError
@@ -55,6 +55,7 @@ def make_listener(
     sockets: Sockets,
     tls: ssl.SSLContext | None,
     acceptor: Acceptor,
+    commitments: CommitmentProvider | None,
     *,
     shared: bool,
     has_room: Callable[[], bool],
@@ -75,13 +76,15 @@ def make_listener(
     return Listener(
         acceptor,
         Admission(rules, counts, has_room=has_room),
-        Negotiation(settings.transfer_syntax_preference),
+        commitments,
         ports,
         shared=shared,
         ae_title=settings.ae_title,
         timeouts=Timeouts(
             idle=settings.idle_timeout_seconds,
             artim=settings.artim_timeout_seconds,
+            dimse=settings.dimse_timeout_seconds,
             slowest=SlowestPace(settings.slowest_bytes_per_second, settings.slowest_seconds),
         ),
+        preferred_transfer_syntaxes=settings.transfer_syntax_preference,
     )

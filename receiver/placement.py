@@ -34,6 +34,7 @@ class Place:
 
     key: str
     repeat: bool
+    quarantined: bool = False
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ class Placement:
         content = (index.sop_instance_uid, index.digest, index.transfer_syntax_uid)
         if content in self._quarantined:
             self.identical_repeats += 1
-            return Place(self._quarantined[content].key, repeat=True)
+            return Place(self._quarantined[content].key, repeat=True, quarantined=True)
         name = f"{self._arrivals:06d}-{safe_name(index.sop_instance_uid)}.dcm"
         held = QuarantinedObject(
             key=quarantine_key(self._facts.edge, self._facts.association, name),
@@ -138,7 +139,7 @@ class Placement:
             received_at=received_at,
         )
         self._quarantined[content] = held
-        return Place(held.key, repeat=False)
+        return Place(held.key, repeat=False, quarantined=True)
 
     def _first_part_with_room(self, *, after: int, size_bytes: int) -> int:
         for number in range(after + 1, len(self._parts) + 1):

@@ -13,6 +13,7 @@ from functools import partial
 
 from contract.strict import utc_now
 from receiver.cloud import Cloud
+from receiver.committing import StorageCommitment
 from receiver.counters import Counters, Report
 from receiver.dicom.admission import ae_title
 from receiver.dicom.status import Rejection
@@ -65,12 +66,26 @@ class Receiver:
             reserve_bytes=settings.disk_reserve_bytes,
         )
         self._counters = Counters()
-        self.uploads = Uploads(cloud, bucket=settings.bucket, counters=self._counters)
+        self._commitment = StorageCommitment(settings, shared=self._shared) if settings.commitment_keep_days else None
+        self.uploads = Uploads(
+            cloud,
+            bucket=settings.bucket,
+            counters=self._counters,
+            ledger=self._commitment.ledger if self._commitment else None,
+        )
         self._workers = UploadWorkers(
             self.uploads, workers=settings.upload_workers, backoff_max_seconds=settings.upload_backoff_max_seconds
         )
         self._sockets = shared if self._shared else open_sockets(settings)
-        self._listener = make_listener(settings, self._sockets, tls, self, shared=self._shared, has_room=self._disk.has_room)
+        self._listener = make_listener(
+            settings,
+            self._sockets,
+            tls,
+            self,
+            self._commitment.provider if self._commitment else None,
+            shared=self._shared,
+            has_room=self._disk.has_room,
+        )
         self._leftovers: list[AssociationFolder] = []
         self._unreadable_told = 0
         self._accepting = False
@@ -107,6 +122,8 @@ class Receiver:
             _log.warning("AHI_INGEST_DURABILITY is `none`: what is acknowledged may be lost; for benchmarks only")
         self._recover()
         self._workers.start()
+        if self._commitment is not None:
+            self._commitment.start()
         self._listener.start()
         self._accepting = True
         if self._shared:
@@ -131,6 +148,8 @@ class Receiver:
             left = self.uploads.open_associations
             _log.warning("uploads left to the next start", extra={"associations": left})
         self._workers.stop(timeout_seconds=1)
+        if self._commitment is not None:
+            self._commitment.stop()
         if not self._listener.connections:  # otherwise a thread still writes: the kernel gives the spool back
             self._spool.close()
 

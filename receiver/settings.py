@@ -14,15 +14,29 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contract.association import check_edge_id
 from contract.strict import ContractError
+from receiver.commitment.outbound import Address
 
 PREFIX = "AHI_INGEST_"
 
 
-def _split(value: object) -> object:
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+def _split(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
-_Separated = (NoDecode, BeforeValidator(_split))  # by commas
+def _addresses(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    addresses = {}
+    for item in _split(value):
+        name, _, address = item.partition("=")
+        host, _, port = address.rpartition(":")
+        if not name or not host or not port.isdecimal():
+            raise ValueError(f"expected AE=host:port, and not {item!r}")
+        addresses[name.strip()] = (host.strip("[]"), int(port))
+    return addresses
+
+
+_Separated = (NoDecode, BeforeValidator(lambda value: _split(value) if isinstance(value, str) else value))  # by commas
 
 
 class SettingsError(Exception):
@@ -79,6 +93,7 @@ class Settings(BaseSettings):
         1000, ge=0, description="A peer that sends a message more slowly is aborted; 0 aborts none."
     )
     slowest_seconds: float = Field(60, gt=0, description="Over how long a wait for the rest of a message its pace is measured.")
+    dimse_timeout_seconds: float = Field(30, gt=0, description="Longest wait for a response to a request of ours.")
     drain_timeout_seconds: float = Field(10, ge=0, description="After SIGTERM, the time for associations and uploads to end.")
 
     durability: Literal["object", "cloud", "none"] = Field(
@@ -95,6 +110,17 @@ class Settings(BaseSettings):
     disk_low_bytes: int = Field(5 * 10**9, ge=0, description="Free space of the spool's disk below which senders are slowed.")
     disk_reserve_bytes: int = Field(
         10**9, ge=0, description="Free space below which objects get 0xA700 and associations are rejected 2/3/1."
+    )
+
+    commitment_keep_days: float = Field(
+        90, ge=0, description="How long it is known what S3 has, for storage commitment; 0 offers no storage commitment."
+    )
+    commitment_deadline_seconds: float = Field(
+        600, gt=0, description="How long S3 may take before objects that are asked about are answered 0x0213."
+    )
+    commitment_retry_max_seconds: float = Field(900, gt=0, description="Longest time between attempts to report a commitment.")
+    commitment_peers: Annotated[dict[str, Address], NoDecode, BeforeValidator(_addresses)] = Field(
+        {}, description="Where to report commitments, as AE=host:port, separated by commas; others get theirs when they call."
     )
 
     part_max_objects: int = Field(5_000, ge=1, description="Objects in a part, which is one import job.")

@@ -17,15 +17,17 @@ import queue
 import random
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
 from contract import Ending
 from contract.keys import manifest_key, part_manifest_key
-from contract.manifest import AssociationManifest
+from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json
 from receiver.cloud import Cloud, CloudError, CloudRefusedError, CloudUnavailableError
+from receiver.commitment.ledger import VerifiedObject
 from receiver.counters import Counters
 from receiver.index import ObjectIndex, index_bytes, index_object
 from receiver.placement import Place, Placement
@@ -46,11 +48,29 @@ class _Task(Protocol):
     def run(self) -> None: ...
 
 
+class UploadLedger(Protocol):
+    """Who remembers what S3 has, for storage commitment. Called from several threads; `finish` alone waits for a disk."""
+
+    def received(self, association: str) -> None:
+        """One more object of an association is to be uploaded."""
+
+    def verified(self, association: str, verified: VerifiedObject) -> None:
+        """S3 has one more object."""
+
+    def finish(self, association: str, objects: Iterable[VerifiedObject]) -> None:
+        """All of an association is in S3, durably remembered when this returns.
+
+        `objects` are those of which `verified` was not said. Raises OSError.
+        """
+
+
 class Uploads:
     """What has to go to the cloud, in a queue. `UploadWorkers` work on it; tests call `run_next` themselves."""
 
-    def __init__(self, cloud: Cloud, *, bucket: str, counters: Counters | None = None) -> None:
-        self.cloud, self.bucket, self.counters = cloud, bucket, counters or Counters()
+    def __init__(
+        self, cloud: Cloud, *, bucket: str, counters: Counters | None = None, ledger: UploadLedger | None = None
+    ) -> None:
+        self.cloud, self.bucket, self.counters, self.ledger = cloud, bucket, counters or Counters(), ledger
         self.refusal = ""
         """What the cloud refused for good, until something succeeds again."""
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
@@ -147,6 +167,8 @@ class AssociationUpload:
             task = _ObjectTask(self, stored, self._added, confirmed)
             self._not_in_s3[self._added] = self._last_received_at = stored.received_at
             self._added += 1
+        if self.uploads.ledger is not None:
+            self.uploads.ledger.received(self.association)
         self.uploads.submit(task)
 
     def end(self, ending: Ending, ended_at: datetime) -> None:
@@ -182,6 +204,7 @@ class AssociationUpload:
             while self._placed in self._waiting:
                 one, its_index = self._waiting.pop(self._placed)
                 one.place = self._placement.add(its_index, one.stored.size_bytes, one.stored.received_at)
+                one.verified = VerifiedObject(its_index.sop_class_uid, its_index.sop_instance_uid, one.place.quarantined)
                 self._placed += 1
                 if one is task:
                     placed = True
@@ -200,6 +223,10 @@ class AssociationUpload:
             self._done += len(done)
             for one in done:
                 del self._not_in_s3[one.arrival]
+            if self.uploads.ledger is not None:
+                for one in done:
+                    assert one.verified is not None  # noqa: S101 - it was placed
+                    self.uploads.ledger.verified(self.association, one.verified)
             complete = self._finishing and self._done == self._added
         for one in done:
             if one.confirmed is not None:
@@ -225,6 +252,8 @@ class AssociationUpload:
         if not self._announced:
             self._announce(cloud)
             self._announced = True
+        if self.uploads.ledger is not None:
+            self.uploads.ledger.finish(self.association, () if self._added else _objects_of(folder))
         folder.remove()
         self.uploads.closed(self.association)
 
@@ -268,6 +297,7 @@ class _ObjectTask:
         self.upload, self.stored, self.arrival, self.confirmed = upload, stored, arrival, confirmed
         self.association = upload.association
         self.place: Place | None = None  # None while it is not read, or an earlier one is not
+        self.verified: VerifiedObject | None = None  # what the ledger is to remember; None while it is not placed
         self._read = False
 
     def run(self) -> None:
@@ -333,6 +363,18 @@ class UploadWorkers:
                 most = min(self._backoff_max_seconds, _BACKOFF_FIRST_SECONDS * 2**failures)
                 failures = min(failures + 1, 30)
                 self._stopping.wait(random.uniform(0, most))
+
+
+def _objects_of(folder: AssociationFolder) -> Iterator[VerifiedObject]:
+    """What the kept manifests list. Raises OSError."""
+    kept = folder.manifests()
+    assert kept is not None  # noqa: S101 - they were announced
+    manifest, parts = kept
+    for content in parts.values():
+        for entry in from_json(PartManifest, content).entries:
+            yield VerifiedObject(entry.sop_class_uid, entry.sop_instance_uid, quarantined=False)
+    for one in from_json(AssociationManifest, manifest).quarantined:
+        yield VerifiedObject(one.sop_class_uid, one.sop_instance_uid, quarantined=True)
 
 
 def _name(error: Exception) -> str:

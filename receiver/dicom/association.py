@@ -1,11 +1,12 @@
 """One association: pynetdicom's state machine and services, our P-DATA loop, one thread.
 
 pynetdicom runs two threads for each association, which poll. Here one thread waits for the socket and drives pynetdicom's
-parts itself: the state machine (PS3.8 9.2), the PDUs that are not P-DATA, and the services other than storage. Whatever UID
-or AE title a peer sends, pynetdicom sees harmless ones: the request is parsed and answered by receiver/dicom/pdu.py.
+parts itself: the state machine (PS3.8 9.2) and the PDUs that are not P-DATA. Messages are ours (receiver/dicom/p_data.py and
+services.py). Whatever UID or AE title a peer sends, pynetdicom sees harmless ones: the request is parsed and answered by
+receiver/dicom/pdu.py.
 
 What is used of pynetdicom's internals, for which tests/unit/receiver/test_pynetdicom_internals.py fails when they change:
-`Association._abort_blocking`, `_serve_request`, `_accepted_cx`; `ACSE._negotiate_as_acceptor`;
+`Association._abort_blocking`; `ACSE._negotiate_as_acceptor`;
 `DULServiceProvider._send`, `_decode_pdu`, `_process_recv_primitive`, `_recv_pdu`, `event_queue`, `to_user_queue`,
 `artim_timer`; `AssociationSocket.send`, `_shutdown_socket`.
 """
@@ -18,19 +19,19 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pynetdicom import AE, build_context
+from pynetdicom import AE
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE, P_DATA
+from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from contract import Ending
 from receiver.dicom import machine, pdu
+from receiver.dicom.admission import ae_title
 from receiver.dicom.connection import Connection
 from receiver.dicom.items import MalformedPduError
-from receiver.dicom.negotiation import VERIFICATION, Negotiation, Service, service_of
+from receiver.dicom.negotiation import Negotiation, Service, service_of
 from receiver.dicom.p_data import (
     PDU_MAX_BYTES,
-    Message,
     ObjectReceiver,
     ObjectRefusedError,
     ObjectSink,
@@ -40,7 +41,12 @@ from receiver.dicom.p_data import (
     StoreContext,
     StoreRequest,
 )
+from receiver.dicom.reports import CommitmentProvider, ReportPeer, Reports
+from receiver.dicom.services import AcceptedContext, Services
 from receiver.dicom.status import ContextResult, Rejection, StoreStatus
+
+_REPORTS_EVERY_SECONDS = 0.2
+"""How long a peer must be silent before a commitment result is sent to it."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +59,8 @@ class Timeouts:
     """In an association."""
     artim: float
     """For a TLS handshake, for a request, and for the peer to close (PS3.8 9.1.5)."""
+    dimse: float
+    """For the response to a request of ours."""
     slowest: SlowestPace
     """Within a message."""
 
@@ -77,6 +85,10 @@ class Host(Protocol):
     @property
     def peer(self) -> str:
         """The peer's address, for log lines."""
+
+    @property
+    def commitments(self) -> CommitmentProvider | None:
+        """Who commits, where somebody does."""
 
     def admit(self, request: pdu.AssociateRq) -> Rejection | None:
         """Accept the association, or reject it."""
@@ -108,8 +120,8 @@ class ServedAssociation(Association):
         self.acceptor.address_info = AddressInformation.from_tuple(connection.sock.getsockname()[:2])
         self.requestor.address_info = AddressInformation.from_tuple(peer_name)
         self._request: pdu.AssociateRq | None = None
-        self._contexts: dict[int, StoreContext | None] = {}
-        self._loop: PDataLoop | None = None  # once there is an association
+        self._loop: PDataLoop | None = None  # once there is an association, as is the next
+        self._services: Services | None = None
         self._reception: Reception | None = None
         self._ending: Ending | None = None
 
@@ -134,24 +146,39 @@ class ServedAssociation(Association):
             self.acse.send_reject(*rejection)
             return
         results, user_information = self._host.negotiation.answer(request)
+        contexts = {}
         for proposed, result in zip(request.contexts, results, strict=True):
-            if result.result != ContextResult.ACCEPTANCE:
-                continue
-            self._contexts[proposed.context_id] = None
             service = service_of(proposed.abstract_syntax)
-            if service is Service.STORAGE:
-                self._contexts[proposed.context_id] = StoreContext(result.transfer_syntax)
-            elif service is Service.VERIFICATION:
-                context = build_context(VERIFICATION.decode())
-                context.context_id, context.result, context._as_scp = proposed.context_id, 0, True
-                self._accepted_cx[proposed.context_id] = context
+            if result.result == ContextResult.ACCEPTANCE and service is not None:
+                contexts[proposed.context_id] = AcceptedContext(service, result.transfer_syntax)
         self._our_dul.associate_ac = pdu.associate_ac(request=request, results=results, user_information=user_information)
         reception = self._host.accepted(calling_ae=request.calling_ae, called_ae=request.called_ae)
         self._reception = reception
+        stored = {
+            number: StoreContext(context.transfer_syntax) if context.service is Service.STORAGE else None
+            for number, context in contexts.items()
+        }
         objects = reception if self._host.may_store(request.calling_ae) else _NotAuthorized(reception)
-        self._loop = PDataLoop(self._connection.sock, self._contexts, objects, self._timeouts.slowest)
+        self._loop = PDataLoop(self._connection.sock, stored, objects, self._timeouts.slowest)
+        self._services = Services(contexts, self._host.commitments, self._reports(request, contexts, reception.association))
         self.acse.send_accept()
         self.is_established = True
+
+    def _reports(self, request: pdu.AssociateRq, contexts: dict[int, AcceptedContext], association: str) -> Reports | None:
+        """For commitment results, where the peer knows the class that they belong to."""
+        for number, context in contexts.items():
+            if context.service is Service.COMMITMENT:
+                peer = ReportPeer(
+                    association=association, calling_ae=ae_title(request.calling_ae), called_ae=ae_title(request.called_ae)
+                )
+                return Reports(
+                    peer,
+                    context_id=number,
+                    transfer_syntax=context.transfer_syntax,
+                    max_pdu_bytes=request.user_information.max_pdu_bytes,
+                    dimse_seconds=self._timeouts.dimse,
+                )
+        return None
 
     def _abort_blocking(self, block: bool = True) -> None:  # noqa: ARG002 - pynetdicom's signature
         """What pynetdicom's services call to abort: queued here, sent by `_serve`."""
@@ -164,6 +191,9 @@ class ServedAssociation(Association):
         """Nothing more comes of this association."""
         if self._loop is not None:
             self._loop.discard()
+        services, self._services = self._services, None
+        if services is not None:
+            services.close()
         reception, self._reception = self._reception, None
         if reception is not None:
             reception.end(self._ending or Ending.ABORTED)
@@ -180,13 +210,7 @@ class ServedAssociation(Association):
                 continue
             except queue.Empty:
                 pass
-            context_id, message = self.dimse.get_msg(block=False)
-            if message is not None and context_id is not None:
-                if message.is_valid_request:
-                    self._serve_request(message, context_id)
-                else:
-                    self._malformed(MalformedPduError("a command without all that it needs"))
-            elif state.current_state == machine.ESTABLISHED:
+            if state.current_state == machine.ESTABLISHED:
                 self._transfer()
             elif state.current_state == machine.AWAITING_CLOSE:
                 self._wait_for_close()
@@ -212,20 +236,21 @@ class ServedAssociation(Association):
 
     def _transfer(self) -> None:
         """Let the P-DATA loop have the socket."""
-        loop, connection = self._loop, self._connection
-        assert loop is not None  # noqa: S101 - made when the association was accepted
+        loop, services, connection = self._loop, self._services, self._connection
+        assert loop is not None and services is not None  # noqa: S101, PT018 - made when the association was accepted
         try:
             if connection.was_woken():
                 self._abort_blocking()
                 return
-            outcome = self._run(loop)
+            outcome = self._run(loop, services.reports)
             if outcome is Outcome.OTHER_PDU:
                 connection.unread = loop.take_leftover()
                 self._read_pdu(self._timeouts.idle)
                 loop.feed(connection.unread)
                 connection.unread = b""
             elif outcome is Outcome.MESSAGE:
-                self._give_to_pynetdicom(loop.message)
+                assert loop.message is not None  # noqa: S101 - Outcome.MESSAGE says so
+                connection.sock.sendall(services.answer(loop.message))
             elif connection.was_woken():
                 self._abort_blocking()
             elif outcome is Outcome.IDLE:
@@ -239,38 +264,40 @@ class ServedAssociation(Association):
                 self.dul.event_queue.put(machine.CLOSED)
         except MalformedPduError as error:
             self._malformed(error)
+        except OSError:
+            self._ends_as(Ending.LOST)
+            self.dul.event_queue.put(machine.CLOSED)
 
-    def _run(self, loop: PDataLoop) -> Outcome:
-        """Run the loop until something is to be done, which IDLE is when the peer was silent for as long as it may be."""
+    def _run(self, loop: PDataLoop, reports: Reports | None) -> Outcome:
+        """Run the loop until something is to be done, which IDLE is when the peer was silent for as long as it may be.
+
+        Commitment results are sent meanwhile. Raises OSError.
+        """
         connection, received_bytes = self._connection, loop.received_bytes
         heard_at = time.monotonic()
         while True:
-            patience = connection.patience(self._timeouts.idle)
+            patience = connection.patience(self._timeouts.idle if reports is None else _REPORTS_EVERY_SECONDS)
             connection.sock.settimeout(patience)
             outcome = loop.run()
             now = time.monotonic()
             if loop.received_bytes != received_bytes:
                 received_bytes, heard_at = loop.received_bytes, now - patience
-            if outcome is not Outcome.IDLE or connection.was_woken() or now - heard_at >= self._timeouts.idle:
+            if outcome is not Outcome.IDLE or connection.was_woken():
                 return outcome
+            if reports is not None and loop.is_between_messages:
+                if message := reports.next_message(now):
+                    connection.sock.settimeout(self._timeouts.idle)
+                    connection.sock.sendall(message)
+                if reports.are_expected:
+                    heard_at = now
+            if now - heard_at >= self._timeouts.idle:
+                return Outcome.IDLE
 
     def _malformed(self, error: MalformedPduError) -> None:
         """End the association over what the peer sent, with one log line."""
         _log.warning("association aborted: %s", error, extra=self.log_extra)
         self._ends_as(Ending.ABORTED)
         self.dul.event_queue.put(machine.INVALID_PDU)
-
-    def _give_to_pynetdicom(self, message: Message | None) -> None:
-        assert message is not None  # noqa: S101 - Outcome.MESSAGE says so
-        fragments: list[Any] = [[message.context_id, bytes((pdu.COMMAND | pdu.LAST,)) + message.command_set]]
-        if message.data_set is not None:
-            fragments.append([message.context_id, bytes((pdu.LAST,)) + message.data_set])
-        primitive = P_DATA()
-        primitive.presentation_data_value_list = fragments
-        try:
-            self.dimse.receive_primitive(primitive)
-        except Exception as error:  # noqa: BLE001 - pynetdicom lets any exception out of a command set it cannot decode
-            raise MalformedPduError(f"a command that cannot be decoded ({type(error).__name__})") from None
 
     def _read_pdu(self, timeout_seconds: float) -> None:
         """Read one PDU and tell the state machine of it."""

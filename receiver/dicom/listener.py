@@ -24,6 +24,7 @@ from receiver.dicom.admission import Admission
 from receiver.dicom.association import Timeouts
 from receiver.dicom.connection import Connection
 from receiver.dicom.negotiation import Negotiation
+from receiver.dicom.reports import CommitmentProvider
 from receiver.dicom.visitor import Acceptor, FrontDesk, Visitor
 
 _BACKLOG = 512
@@ -64,19 +65,25 @@ class Listener:
         self,
         acceptor: Acceptor,
         admission: Admission,
-        negotiation: Negotiation,
+        commitments: CommitmentProvider | None,
         ports: Sequence[Port],
         *,
         shared: bool,
         ae_title: str,
         timeouts: Timeouts,
+        preferred_transfer_syntaxes: Sequence[str],
     ) -> None:
         """Accept on `ports`, from now on ours to close; `shared` with other processes or not."""
         # pynetdicom logs what peers send, which may name patients; its faults come to us as exceptions or PDUs.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
         _config.LOG_HANDLER_LEVEL = "none"
         self._desk = FrontDesk(
-            ae=AE(ae_title), acceptor=acceptor, admission=admission, negotiation=negotiation, timeouts=timeouts
+            ae=AE(ae_title),
+            acceptor=acceptor,
+            admission=admission,
+            negotiation=Negotiation(preferred_transfer_syntaxes, commits=commitments is not None),
+            timeouts=timeouts,
+            commitments=commitments,
         )
         self._visitors: dict[Visitor, None] = {}  # oldest first
         self._changed = threading.Condition()

@@ -63,9 +63,10 @@ def service_of(abstract_syntax: bytes) -> Service | None:
 class Negotiation:
     """Answers to proposals, all by one rule."""
 
-    def __init__(self, preferred_transfer_syntaxes: Sequence[str] = ()) -> None:
-        """The best first; where none of them is proposed, the sender's order decides."""
+    def __init__(self, preferred_transfer_syntaxes: Sequence[str] = (), *, commits: bool = True) -> None:
+        """The best first; where none of them is proposed, the sender's order decides. `commits`: storage commitment."""
         self._preferred = tuple(uid.encode() for uid in preferred_transfer_syntaxes)
+        self._commits = commits
 
     def answer(self, request: AssociateRq) -> tuple[list[ContextResult], UserInformation]:
         """The answer to every proposed context, in their order, and ours to the user information."""
@@ -86,6 +87,8 @@ class Negotiation:
 
     def _context(self, context: ProposedContext, roles: Roles | None) -> ContextResult:
         service = service_of(context.abstract_syntax)
+        if service is Service.COMMITMENT and not self._commits:
+            service = None
         syntax = self._transfer_syntax(context.transfer_syntaxes, service)
         if service is None:
             result = Result.ABSTRACT_SYNTAX_NOT_SUPPORTED

@@ -29,10 +29,7 @@ COMMAND_SET_MAX_BYTES = 64 * 1024
 MESSAGE_MAX_BYTES = 32 * 1024 * 1024
 """Longest data set of a message that is not C-STORE; such a message is kept in memory."""
 
-C_ECHO_RQ = 0x0030  # PS3.7 E.1
-C_CANCEL_RQ = 0x0FFF
-_RESPONSE = 0x8000
-_GIVEN_BACK = frozenset((C_ECHO_RQ,))
+_GIVEN_BACK = frozenset((pdu.C_ECHO_RQ, pdu.N_ACTION_RQ, pdu.N_EVENT_REPORT_RSP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +116,23 @@ class Message:
     """A whole message that is not C-STORE."""
 
     context_id: int
+    field: int
     command_set: bytes
     data_set: bytes | None
+
+
+def unrecognized(message: Message) -> bytes:
+    """The response to a command that is not served. Raises MalformedPduError when the command has no message id."""
+    message_id = pdu.unsigned_short(pdu.command_elements(message.command_set), pdu.MESSAGE_ID)
+    return pdu.command_pdu(
+        message.context_id,
+        (
+            (pdu.COMMAND_FIELD, message.field | pdu.RESPONSE),
+            (pdu.MESSAGE_ID_BEING_RESPONDED_TO, message_id),
+            (pdu.COMMAND_DATA_SET_TYPE, pdu.NO_DATA_SET),
+            (pdu.STATUS, UNRECOGNIZED_OPERATION),
+        ),
+    )
 
 
 class PDataLoop:
@@ -179,7 +191,7 @@ class PDataLoop:
             rest = self._view[self._start : self._end]
             self._view[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
-            within_message = bool(rest or self._pdu_left or self._request or self._command or self._other)
+            within_message = not self.is_between_messages
             asked_at = monotonic()
             try:
                 count = self._sock.recv_into(self._view[self._end :])
@@ -195,6 +207,13 @@ class PDataLoop:
                 self._waited_seconds, self._waited_bytes = 0.0, 0
             elif self._is_slow(count, monotonic() - asked_at):
                 return Outcome.SLOW
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether the peer owes nothing of a message that it began."""
+        return not (
+            self._end > self._start or self._pdu_left or self._pdv_left or self._request or self._command or self._other
+        )
 
     def _is_slow(self, count: int, waited_seconds: float) -> bool:
         """Whether the peer is below its pace, now that another read took so long. Our own slowness is not its fault."""
@@ -291,7 +310,7 @@ class PDataLoop:
         if self._context_id not in self._contexts:
             raise MalformedPduError("a message in a presentation context that was not accepted")
         if field != pdu.C_STORE_RQ:
-            if field & _RESPONSE:
+            if field & pdu.RESPONSE and field not in _GIVEN_BACK:
                 raise MalformedPduError("a response to nothing")
             self._other = self._context_id, field, raw
             return None if has_data_set else self._end_other(None)
@@ -352,23 +371,13 @@ class PDataLoop:
     def _end_other(self, data_set: bytes | None) -> Outcome | None:
         assert self._other is not None  # noqa: S101 - the callers checked
         (context_id, field, command_set), self._other = self._other, None
+        message = Message(context_id, field, command_set, data_set)
         if field in _GIVEN_BACK:
-            self.message = Message(context_id, command_set, data_set)
+            self.message = message
             return Outcome.MESSAGE
-        if field == C_CANCEL_RQ:  # has no response, and nothing of ours can be cancelled
+        if field == pdu.C_CANCEL_RQ:  # has no response, and nothing of ours can be cancelled
             return None
-        message_id = pdu.unsigned_short(pdu.command_elements(command_set), pdu.MESSAGE_ID)
-        return self._send(
-            pdu.command_pdu(
-                context_id,
-                (
-                    (pdu.COMMAND_FIELD, field | _RESPONSE),
-                    (pdu.MESSAGE_ID_BEING_RESPONDED_TO, message_id),
-                    (pdu.COMMAND_DATA_SET_TYPE, pdu.NO_DATA_SET),
-                    (pdu.STATUS, UNRECOGNIZED_OPERATION),
-                ),
-            )
-        )
+        return self._send(unrecognized(message))
 
     def _send(self, data: bytes) -> Outcome | None:
         try:

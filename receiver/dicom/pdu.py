@@ -17,7 +17,13 @@ HEADER_BYTES = 6  # type, reserved, length
 PDV_HEADER_BYTES = 6  # length, presentation context id, message control header
 COMMAND, LAST = 0x01, 0x02  # message control header, PS3.8 E.2
 
-C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001  # PS3.7 E.1
+# Command fields, PS3.7 E.1
+C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001
+C_ECHO_RQ, C_ECHO_RSP = 0x0030, 0x8030
+N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP = 0x0100, 0x8100
+N_ACTION_RQ, N_ACTION_RSP = 0x0130, 0x8130
+C_CANCEL_RQ = 0x0FFF
+RESPONSE = 0x8000
 NO_DATA_SET = 0x0101
 
 AFFECTED_SOP_CLASS_UID = 0x0002
@@ -30,6 +36,9 @@ STATUS = 0x0900
 OFFENDING_ELEMENT = 0x0901
 ERROR_COMMENT = 0x0902
 AFFECTED_SOP_INSTANCE_UID = 0x1000
+REQUESTED_SOP_INSTANCE_UID = 0x1001
+EVENT_TYPE_ID = 0x1002
+ACTION_TYPE_ID = 0x1008
 
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 MAX_PDU_BYTES = 131072
@@ -174,6 +183,16 @@ def command_pdu(context_id: int, elements: Sequence[tuple[int, bytes | int]]) ->
 def p_data_header(length: int, context_id: int, control: int) -> bytes:
     """What stands before a fragment of `length` bytes that is alone in its P-DATA-TF PDU (PS3.8 9.3.5)."""
     return struct.pack(">BxIIBB", P_DATA_TF, length + PDV_HEADER_BYTES, length + 2, context_id, control)
+
+
+def data_pdus(context_id: int, data: bytes, max_pdu_bytes: int) -> bytes:
+    """A data set in P-DATA-TF PDUs whose length field is at most `max_pdu_bytes`, 0 for no limit of the peer's."""
+    step = max((min(max_pdu_bytes, MAX_PDU_BYTES) or MAX_PDU_BYTES) - PDV_HEADER_BYTES, 1)
+    pieces = [data[at : at + step] for at in range(0, len(data), step)] or [b""]
+    return b"".join(
+        p_data_header(len(piece), context_id, LAST if number == len(pieces) else 0) + piece
+        for number, piece in enumerate(pieces, 1)
+    )
 
 
 def store_request(context_id: int, sop_class: bytes, sop_instance: bytes, message_id: int) -> bytes:

@@ -7,37 +7,18 @@ many associations as their pairs need, one after another. An object is read and 
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from receiver.dicom import pdu
+from receiver.dicom.client import CONTEXT_RESULTS, NotAssociatedError, associate, release, response_status
 from receiver.dicom.items import MalformedPduError
 from receiver.part10 import Head, Part10Error, read_head
 
 CONTEXTS_PER_ASSOCIATION = 128
 _CHUNK_BYTES = 1024 * 1024
-_LARGEST_ANSWER_BYTES = 1024 * 1024
-
-_CONTEXT_RESULTS = {  # PS3.8 9.3.3.2
-    1: "user rejection",
-    2: "no reason given",
-    3: "abstract syntax (SOP class) not supported",
-    4: "transfer syntaxes not supported",
-}
-_REJECTIONS = {  # (source, reason), PS3.8 9.3.4
-    (1, 1): "no reason given",
-    (1, 2): "application context name not supported",
-    (1, 3): "calling AE title not recognized",
-    (1, 7): "called AE title not recognized",
-    (2, 1): "no reason given",
-    (2, 2): "protocol version not supported",
-    (3, 1): "temporary congestion",
-    (3, 2): "local limit exceeded",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +43,6 @@ class _File:
     @property
     def pair(self) -> tuple[bytes, bytes]:
         return self.head.sop_class_uid.encode("latin-1"), self.head.transfer_syntax_uid.encode("latin-1")
-
-
-class _NotAssociatedError(Exception):
-    """The peer did not accept the association; the text says why."""
 
 
 def send(
@@ -127,7 +104,7 @@ class _Connection:
                     yield from self._send_over(
                         sock, first=first, waiting=waiting, contexts=contexts, results=results, pdu_bytes=pdu_bytes
                     )
-            except (_NotAssociatedError, OSError, MalformedPduError) as error:
+            except (NotAssociatedError, OSError, MalformedPduError) as error:
                 for file in (first, *waiting):
                     yield SendResult(file.path, None, f"not sent: {_plain(error)}")
 
@@ -148,7 +125,7 @@ class _Connection:
             context_id = contexts[file.pair]
             answer = results.get(context_id)
             if answer is None or answer.result != 0:
-                why = _CONTEXT_RESULTS.get(answer.result, f"result {answer.result}") if answer else "no answer to its context"
+                why = CONTEXT_RESULTS.get(answer.result, f"result {answer.result}") if answer else "no answer to its context"
                 yield SendResult(file.path, None, f"refused by the peer: {why}")
             else:
                 message_id = message_id % 0xFFFF + 1
@@ -159,26 +136,18 @@ class _Connection:
                     return
                 yield SendResult(file.path, status, "" if status == 0 else f"answered with status 0x{status:04X}")
             file = next(waiting, None)
-        with contextlib.suppress(OSError, MalformedPduError):
-            sock.sendall(pdu.RELEASE_RQ_PDU)
-            _receive_pdu(sock)
+        release(sock)
 
     def _associate(
         self, sock: socket.socket, contexts: dict[tuple[bytes, bytes], int]
     ) -> tuple[dict[int, pdu.ContextResult], int]:
         proposed = [pdu.ProposedContext(number, pair[0], (pair[1],)) for pair, number in contexts.items()]
-        sock.sendall(
+        results, peer_bytes = associate(
+            sock,
             pdu.associate_rq(
                 called_ae=self.called_ae, calling_ae=self.calling_ae, contexts=proposed, max_pdu_bytes=self.max_pdu
-            )
+            ),
         )
-        kind, body = _receive_pdu(sock)
-        if kind == pdu.ASSOCIATE_RJ and len(body) >= 4:
-            why = _REJECTIONS.get((body[2], body[3]), "reason unknown")
-            raise _NotAssociatedError(f"association rejected {body[1]}/{body[2]}/{body[3]} ({why})")
-        if kind != pdu.ASSOCIATE_AC:
-            raise _NotAssociatedError("the peer aborted the association")
-        results, peer_bytes = pdu.parse_associate_ac(body)
         return results, min(peer_bytes or self.max_pdu, self.max_pdu)
 
     def _store(self, sock: socket.socket, file: _File, context_id: int, message_id: int, pdu_bytes: int) -> int:
@@ -202,48 +171,7 @@ class _Connection:
                 begun = []
             if begun:
                 sock.sendall(b"".join(begun))
-        return _store_status(sock, message_id)
-
-
-def _store_status(sock: socket.socket, message_id: int) -> int:
-    """The status of the C-STORE-RSP to `message_id`. Raises OSError or MalformedPduError when something else comes."""
-    command = bytearray()
-    while True:
-        kind, body = _receive_pdu(sock)
-        if kind == pdu.ABORT:
-            raise ConnectionAbortedError("the peer aborted the association")
-        if kind != pdu.P_DATA_TF:
-            raise MalformedPduError(f"PDU type {kind} in place of the C-STORE response")
-        at = 0
-        while at < len(body):
-            if at + pdu.PDV_HEADER_BYTES > len(body):
-                raise MalformedPduError("a PDV that ends within its header")
-            length, _, control = struct.unpack_from(">IBB", body, at)
-            command += body[at + 6 : at + 4 + length]
-            at += 4 + max(length, 2)
-            if control & pdu.LAST:
-                elements = pdu.command_elements(command)
-                if pdu.unsigned_short(elements, pdu.MESSAGE_ID_BEING_RESPONDED_TO) != message_id:
-                    raise MalformedPduError("a response to another message")
-                return pdu.unsigned_short(elements, pdu.STATUS)
-
-
-def _receive_pdu(sock: socket.socket) -> tuple[int, bytes]:
-    head = _receive(sock, pdu.HEADER_BYTES)
-    length = int.from_bytes(head[2:], "big")
-    if length > _LARGEST_ANSWER_BYTES:
-        raise MalformedPduError("an answer of more than 1 MiB")
-    return head[0], _receive(sock, length)
-
-
-def _receive(sock: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        chunk = sock.recv(count - len(data))
-        if not chunk:
-            raise ConnectionResetError("the peer closed the connection")
-        data += chunk
-    return data
+        return response_status(sock, message_id)
 
 
 def _ae(title: str) -> bytes:

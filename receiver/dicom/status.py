@@ -23,6 +23,14 @@ class StoreStatus(enum.IntEnum):
     """A data set that cannot be parsed, or a C-STORE request that no data set follows."""
 
 
+class EchoStatus(enum.IntEnum):
+    """C-ECHO response status (PS3.7 9.1.5.1.4)."""
+
+    SUCCESS = 0x0000
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    """The presentation context is not one for verification."""
+
+
 class ActionStatus(enum.IntEnum):
     """N-ACTION response status (PS3.7 10.1.4 and Annex C)."""
 
@@ -32,6 +40,20 @@ class ActionStatus(enum.IntEnum):
     INVALID_ARGUMENT_VALUE = 0x0115
     NO_SUCH_ACTION = 0x0123
     RESOURCE_LIMITATION = 0x0213
+
+
+class FailureReason(enum.IntEnum):
+    """Why an object is not committed (PS3.3 C.14.1.1)."""
+
+    PROCESSING_FAILURE = 0x0110
+    """It was received, and quarantined."""
+    NO_SUCH_OBJECT_INSTANCE = 0x0112
+    """It was never received, or too long ago."""
+    CLASS_INSTANCE_CONFLICT = 0x0119
+    """It was received as an object of another class."""
+    DUPLICATE_TRANSACTION_UID = 0x0131
+    RESOURCE_LIMITATION = 0x0213
+    """It may have been received, and S3 could not take it in time."""
 
 
 UNRECOGNIZED_OPERATION = 0x0211

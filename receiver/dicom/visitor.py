@@ -20,6 +20,7 @@ from receiver.dicom.association import Reception, ServedAssociation, Timeouts
 from receiver.dicom.connection import Connection
 from receiver.dicom.negotiation import Negotiation
 from receiver.dicom.pdu import AssociateRq
+from receiver.dicom.reports import CommitmentProvider
 from receiver.dicom.status import TEMPORARY_CONGESTION, Rejection
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class FrontDesk:
     admission: Admission
     negotiation: Negotiation
     timeouts: Timeouts
+    commitments: CommitmentProvider | None
     draining: bool = False
 
 
@@ -56,7 +58,7 @@ class Visitor(threading.Thread):
         """`changed` is told when an association ended, and once more when the connection is `closed`."""
         super().__init__(name=f"association-{peer[0]}:{peer[1]}", daemon=True)
         self.peer = str(peer[0])
-        self.negotiation = desk.negotiation
+        self.negotiation, self.commitments = desk.negotiation, desk.commitments
         self.closed = False
         self._desk, self._connection, self._peer_name, self._changed = desk, connection, (peer[0], peer[1]), changed
         self._taken: tuple[str, ...] = ()

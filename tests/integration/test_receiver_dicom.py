@@ -20,7 +20,6 @@ from pynetdicom import AE
 from contract import Ending
 from contract.uids import safe_name
 from receiver.dicom import pdu
-from receiver.dicom.p_data import C_ECHO_RQ
 from receiver.dicom.sender import send
 from receiver.index import index_bytes
 from receiver.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, read_head
@@ -243,7 +242,7 @@ def test_another_command_is_answered_unrecognized_and_the_association_goes_on(ed
     assert peer.status() == 0x0211
     echo = (
         (pdu.AFFECTED_SOP_CLASS_UID, VERIFICATION),
-        (pdu.COMMAND_FIELD, C_ECHO_RQ),
+        (pdu.COMMAND_FIELD, pdu.C_ECHO_RQ),
         (pdu.MESSAGE_ID, 8),
         (pdu.COMMAND_DATA_SET_TYPE, pdu.NO_DATA_SET),
     )
@@ -389,7 +388,9 @@ MALFORMED = {
     "release within an object": COMMAND + pdv(0, b"data") + pdu.RELEASE_RQ_PDU,
     "endless command": pdv(pdu.COMMAND, b"x" * 40000) * 2,
     "second request": pdu.associate_rq(called_ae=b"A", calling_ae=b"B", contexts=(), max_pdu_bytes=0),
-    "echo that cannot be decoded": pdu.command_pdu(3, ((pdu.COMMAND_FIELD, C_ECHO_RQ), (pdu.COMMAND_DATA_SET_TYPE, 0x0101))),
+    "echo that cannot be decoded": pdu.command_pdu(
+        3, ((pdu.COMMAND_FIELD, pdu.C_ECHO_RQ), (pdu.COMMAND_DATA_SET_TYPE, 0x0101))
+    ),
 }
 
 

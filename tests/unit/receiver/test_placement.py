@@ -55,7 +55,8 @@ def test_a_faulty_object_is_in_quarantine_and_in_no_part(placement: Placement) -
     place = placement.add(index("1.2", "bad", fault="cannot be read: x"), 20, NOW)
     manifest, parts = manifests(placement)
     (held,) = manifest.quarantined
-    assert place == Place(held.key, repeat=False) == Place(f"{FOLDER}/000002-1.2.dcm", repeat=False)
+    assert place == Place(held.key, repeat=False, quarantined=True)
+    assert held.key == f"{FOLDER}/000002-1.2.dcm"
     assert (held.reason, held.size_bytes, held.sop_instance_uid, held.received_at) == ("cannot be read: x", 20, "1.2", NOW)
     assert [entry.sop_instance_uid for part in parts for entry in part.entries] == ["1.1"]
     assert (manifest.objects, manifest.size_bytes) == (1, 30)
@@ -71,7 +72,8 @@ def test_an_object_over_the_limit_is_in_quarantine(placement: Placement) -> None
 def test_a_repeat_has_the_key_of_what_it_repeats_quarantined_or_not(placement: Placement) -> None:
     for fault in ("", "cannot be read: x"):
         first = placement.add(index("1.1", "one", fault=fault), 10, NOW)
-        assert placement.add(index("1.1", "one", fault=fault), 10, NOW) == Place(first.key, repeat=True)
+        again = placement.add(index("1.1", "one", fault=fault), 10, NOW)
+        assert again == Place(first.key, repeat=True, quarantined=bool(fault))
     manifest, _ = manifests(placement)
     assert (manifest.objects, len(manifest.quarantined), manifest.identical_repeats) == (1, 1, 2)
 

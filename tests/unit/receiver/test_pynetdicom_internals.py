@@ -16,7 +16,6 @@ import pytest
 from pynetdicom import _config, fsm
 from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.transport import AssociationSocket
 
@@ -32,7 +31,6 @@ HOOKS: dict[str, tuple[Callable[..., object], str]] = {
     "DULServiceProvider.run_reactor": (DULServiceProvider.run_reactor, "e3a10eb3a0931e48"),
     "DULServiceProvider._read_pdu_data": (DULServiceProvider._read_pdu_data, "19f2d4e38c13c835"),
     # called
-    "Association._serve_request": (Association._serve_request, "2f24c1759cdf6c8c"),
     "ACSE.negotiate_association": (ACSE.negotiate_association, "a6f771214fa494c1"),
     "ACSE.send_accept": (ACSE.send_accept, "c03855deabefe975"),
     "ACSE.send_reject": (ACSE.send_reject, "700998293bbcb6c9"),
@@ -41,8 +39,6 @@ HOOKS: dict[str, tuple[Callable[..., object], str]] = {
     "DULServiceProvider.__init__": (DULServiceProvider.__init__, "c82dafa9438ddf70"),
     "DULServiceProvider._decode_pdu": (DULServiceProvider._decode_pdu, "fc71dd1bf853e1ce"),
     "DULServiceProvider._process_recv_primitive": (DULServiceProvider._process_recv_primitive, "4c0ebbb3e646e35e"),
-    "DIMSEServiceProvider.receive_primitive": (DIMSEServiceProvider.receive_primitive, "5f99c86b14a15cef"),
-    "DIMSEServiceProvider.get_msg": (DIMSEServiceProvider.get_msg, "890e3e04283f5aeb"),
     "AssociationSocket.__init__": (AssociationSocket.__init__, "1f0325fdef2cc353"),
     "AssociationSocket.send": (AssociationSocket.send, "1ea8158c0b51faca"),
     "AssociationSocket._shutdown_socket": (AssociationSocket._shutdown_socket, "e2b2628faa81a578"),

@@ -1,0 +1,126 @@
+"""The SQLite file of storage commitment, shared by the worker processes of a spool.
+
+A transaction that returned is durable: write-ahead log with `synchronous = FULL`, one fsync each. The file outlives the
+associations' folders. One that is no database any more is put aside, and a new one begun: commitment is refused for what it
+held (0112), nothing else is lost with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+_BUSY_SECONDS = 10.0  # how long a process waits for another's transaction
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS instance (
+    number INTEGER PRIMARY KEY,         -- grows with time, so that the oldest go first
+    sop_instance TEXT NOT NULL,
+    sop_class TEXT NOT NULL,
+    quarantined INTEGER NOT NULL,
+    association TEXT NOT NULL,
+    recorded_at REAL NOT NULL,          -- seconds since 1970
+    UNIQUE (sop_instance, sop_class, quarantined)
+);
+CREATE TABLE IF NOT EXISTS upload (     -- associations that are not all in S3
+    association TEXT PRIMARY KEY,
+    received INTEGER NOT NULL,
+    verified INTEGER NOT NULL,
+    changed_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS request (
+    number INTEGER PRIMARY KEY,
+    transaction_uid TEXT NOT NULL,
+    calling_ae TEXT NOT NULL,
+    called_ae TEXT NOT NULL,
+    association TEXT NOT NULL,          -- on which it was asked
+    requested_at REAL NOT NULL,
+    resolved_at REAL,
+    reported_at REAL,
+    status INTEGER,                     -- of the peer's N-EVENT-REPORT-RSP
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at REAL NOT NULL DEFAULT 0,
+    holder TEXT NOT NULL DEFAULT '',    -- the process that reports it
+    held_until REAL NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS request_by_transaction ON request (transaction_uid);
+CREATE INDEX IF NOT EXISTS request_open ON request (number) WHERE reported_at IS NULL;
+CREATE TABLE IF NOT EXISTS reference (
+    request INTEGER NOT NULL REFERENCES request ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    sop_class TEXT NOT NULL,
+    sop_instance TEXT NOT NULL,
+    reason INTEGER,                     -- 0: committed; NULL: not known yet
+    PRIMARY KEY (request, position)
+) WITHOUT ROWID;
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class DatabaseError(OSError):
+    """The file did not take what was to be written: a full disk, as a rule."""
+
+
+class Database:
+    """One process's connection, for all its threads, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DatabaseError."""
+        self._lock = threading.Lock()
+        try:
+            self._connection = _open(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise DatabaseError(f"{path.name}: {error}") from None
+            _log.error("the commitment database cannot be read, is put aside and begun anew", extra={"error": str(error)})
+            path.replace(path.with_name(path.name + ".unreadable"))
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._connection = _open(path)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Durable when it ends without an error. Raises DatabaseError, and then nothing of it is done."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise DatabaseError(str(error)) from None
+
+    def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """What a query finds. Raises DatabaseError."""
+        with self._lock:
+            try:
+                return self._connection.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise DatabaseError(str(error)) from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

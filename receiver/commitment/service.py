@@ -1,0 +1,247 @@
+"""Resolves commitment requests against the ledger, and reports the results until they are answered.
+
+A result goes to its peer by the first of these ways that there is: the association on which it was asked, another association
+that the AE has open, an association of ours to the AE's address in the peers table; without an address it waits for the AE's
+next association. Of several worker processes the one with the association reports, otherwise whichever holds the request
+first; it lets go when it dies.
+
+An object that the ledger does not have may be on its way to S3. What was on its way when the request was looked at first is
+waited for, until the deadline; an object that is still missing when all of that is in S3 was never received.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from receiver.commitment.database import DatabaseError
+from receiver.commitment.ledger import Ledger, VerifiedObject
+from receiver.commitment.outbound import Address, NotReportedError, report
+from receiver.commitment.requests import COMMITTED, OpenRequest, Requests
+from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
+from receiver.dicom.reports import ReportPeer, Reports
+from receiver.dicom.status import ActionStatus, FailureReason
+
+_LOOK_EVERY_SECONDS, _LOOK_AT_LEAST_EVERY_SECONDS = 0.2, 1.0
+_FIRST_LOOK_AFTER_SECONDS = 1.0
+"""Until then, a sibling's ledger may not have written what it received before the request."""
+_HELD_SECONDS = 15.0
+"""How long a request is held at a time; renewed while its association lasts."""
+_FIRST_RETRY_SECONDS = 5.0
+_FORGET_EVERY_SECONDS = 3600.0
+_ASSOCIATIONS_MAX = 4  # of ours, at a time
+
+_log = logging.getLogger(__name__)
+
+
+class Commitments:
+    """Storage commitment in one process (receiver.dicom.reports.CommitmentProvider). `start` and `stop`, once each."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        requests: Requests,
+        peers: Mapping[str, Address],
+        *,
+        deadline_seconds: float,
+        retry_max_seconds: float,
+        dimse_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`peers` by AE title; `deadline_seconds`: how long S3 is waited for; `retry_max_seconds`: longest between attempts."""
+        self._ledger, self._requests, self._peers, self._clock = ledger, requests, peers, clock
+        self._deadline_seconds, self._retry_max_seconds, self._dimse_seconds = (
+            deadline_seconds,
+            retry_max_seconds,
+            dimse_seconds,
+        )
+        self._started_at = clock()
+        self._forgot_at = float("-inf")
+        self._open: dict[str, Reports] = {}  # by association id, the latest last
+        self._awaited: dict[int, Mapping[str, tuple[int, int]]] = {}  # by request, what was on its way
+        self._under_way: set[int] = set()  # requests whose result was given to an association
+        self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+        self._own_associations = 0
+        self._lock = threading.Lock()
+        self._there_is_work, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, name="commitments", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Resolve and report no more; what is open is left to the next start."""
+        self._stopping.set()
+        self._there_is_work.set()
+        self._thread.join()
+
+    # What associations call.
+
+    def opened(self, reports: Reports) -> None:
+        with self._lock:
+            self._open[reports.peer.association] = reports
+        self._there_is_work.set()
+
+    def closed(self, reports: Reports) -> None:
+        with self._lock:
+            del self._open[reports.peer.association]
+
+    def request(self, request: CommitmentRequest, peer: ReportPeer) -> ActionStatus:
+        extra = {"association": peer.association, "transaction": request.transaction_uid, "objects": len(request.references)}
+        try:
+            self._requests.add(request, peer, held_seconds=_HELD_SECONDS)
+        except DatabaseError as error:
+            _log.error("commitment request refused", extra=extra | {"error": str(error)})
+            return ActionStatus.RESOURCE_LIMITATION
+        _log.info("commitment requested", extra=extra)
+        self._there_is_work.set()
+        return ActionStatus.SUCCESS
+
+    # The thread.
+
+    def look(self) -> bool:
+        """Do what can be done now; whether more can be done soon. Raises DatabaseError."""
+        self._take_answers()
+        if self._clock() - self._forgot_at > _FORGET_EVERY_SECONDS:
+            self._forgot_at = self._clock()
+            self._ledger.forget_old()
+            self._requests.forget_old()
+        more = False
+        for request in self._requests.open():
+            if request.number in self._under_way:
+                more = True
+            elif not request.is_held_by_another:
+                if request.resolved or self._is_resolved(request):
+                    more |= self._report(request)
+                else:
+                    self._keep_for_its_association(request)
+                    more = True
+        return more
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                more = self.look()
+            except DatabaseError as error:
+                _log.error("commitments were not looked at, will be tried again", extra={"error": str(error)})
+                more = False
+            if not more:
+                self._there_is_work.wait(_LOOK_AT_LEAST_EVERY_SECONDS)
+            self._there_is_work.clear()
+            self._stopping.wait(_LOOK_EVERY_SECONDS)
+        with contextlib.suppress(DatabaseError):
+            self._take_answers()
+
+    def _take_answers(self) -> None:
+        while not self._answers.empty():
+            answer = self._answers.get()
+            request, status = answer.request, answer.status
+            self._own_associations -= answer.over_own_association
+            if status is not None:
+                self._requests.reported(request.number, status)
+                _log.info("commitment reported", extra=_extra(request) | {"status": f"0x{status:04X}"})
+            else:
+                most = min(self._retry_max_seconds, _FIRST_RETRY_SECONDS * 2.0 ** min(request.attempts, 30))
+                wait = random.uniform(most / 2, most) if answer.over_own_association else 0
+                self._requests.not_reported(request.number, again_in_seconds=wait)
+            self._under_way.discard(request.number)
+
+    def _is_resolved(self, request: OpenRequest) -> bool:
+        """Resolve what can be resolved; whether that is all of it."""
+        unresolved = self._requests.unresolved(request.number)
+        found = self._ledger.find([reference.sop_instance for _, reference in unresolved])
+        missing = [position for position, reference in unresolved if reference.sop_instance not in found]
+        reasons = [
+            (position, _reason(reference, found[reference.sop_instance]))
+            for position, reference in unresolved
+            if reference.sop_instance in found
+        ]
+        if missing and (reason := self._reason_of_missing(request)) is not None:
+            reasons += [(position, reason) for position in missing]
+            missing = []
+        if reasons:
+            self._requests.resolve(request.number, reasons, all_of_it=not missing)
+        if not missing:
+            self._awaited.pop(request.number, None)
+        return not missing
+
+    def _reason_of_missing(self, request: OpenRequest) -> FailureReason | None:
+        """What is to be said of objects that the ledger does not have; None to wait for them."""
+        now = self._clock()
+        if now < max(request.requested_at, self._started_at) + _FIRST_LOOK_AFTER_SECONDS:
+            return None
+        on_their_way = self._ledger.on_their_way()
+        awaited = self._awaited.setdefault(request.number, on_their_way)
+        if all(on_their_way.get(name, (0, received))[1] >= received for name, (received, _) in awaited.items()):
+            return FailureReason.NO_SUCH_OBJECT_INSTANCE
+        return FailureReason.RESOURCE_LIMITATION if now > request.requested_at + self._deadline_seconds else None
+
+    def _keep_for_its_association(self, request: OpenRequest) -> None:
+        with self._lock:
+            is_here = request.peer.association in self._open
+        if is_here:
+            self._requests.hold(request.number, _HELD_SECONDS)
+
+    def _report(self, request: OpenRequest) -> bool:
+        """Report a resolved request; False when there is no way now."""
+        reports = self._association_for(request.peer)
+        address = self._peers.get(request.peer.calling_ae)
+        if reports is None and (
+            address is None or self._clock() < request.next_attempt_at or self._own_associations >= _ASSOCIATIONS_MAX
+        ):
+            return False
+        if self._requests.hold(request.number, _HELD_SECONDS + 3 * self._dimse_seconds):
+            result = self._requests.result(request)
+            self._under_way.add(request.number)
+            if reports is not None:
+                if not reports.offer(result, lambda status: self._answer(request, status)):
+                    self._answer(request, None)
+            elif address is not None:
+                self._own_associations += 1
+                name = f"commitment-report-{request.number}"
+                threading.Thread(target=self._send, args=(address, request, result), name=name, daemon=True).start()
+        return True
+
+    def _association_for(self, peer: ReportPeer) -> Reports | None:
+        with self._lock:
+            usable = [one for one in self._open.values() if one.peer.calling_ae == peer.calling_ae and not one.are_closed]
+        return next((one for one in usable if one.peer.association == peer.association), usable[-1] if usable else None)
+
+    def _send(self, address: Address, request: OpenRequest, result: CommitmentResult) -> None:
+        status = None
+        try:
+            status = report(address, request.peer, result, timeout_seconds=self._dimse_seconds)
+        except NotReportedError as error:
+            _log.warning("commitment not reported, will be tried again", extra=_extra(request) | {"error": str(error)})
+        finally:
+            self._answer(request, status, over_own_association=True)
+
+    def _answer(self, request: OpenRequest, status: int | None, *, over_own_association: bool = False) -> None:
+        self._answers.put(_Answer(request, status, over_own_association))
+        self._there_is_work.set()
+
+
+class _Answer(NamedTuple):
+    """What became of a report; `status` is None when the peer did not answer."""
+
+    request: OpenRequest
+    status: int | None
+    over_own_association: bool
+
+
+def _reason(reference: Reference, found: list[VerifiedObject]) -> int:
+    """A failure reason or COMMITTED."""
+    same_class = [one for one in found if one.sop_class == reference.sop_class]
+    if not same_class:
+        return FailureReason.CLASS_INSTANCE_CONFLICT
+    return COMMITTED if any(not one.quarantined for one in same_class) else FailureReason.PROCESSING_FAILURE
+
+
+def _extra(request: OpenRequest) -> dict[str, object]:
+    return {"association": request.peer.association, "transaction": request.transaction_uid}

@@ -1,0 +1,45 @@
+"""The storage commitment of a receiver, made of its settings."""
+
+from __future__ import annotations
+
+import secrets
+
+from receiver.commitment.database import Database
+from receiver.commitment.ledger import Ledger
+from receiver.commitment.requests import Requests
+from receiver.commitment.service import Commitments
+from receiver.settings import Settings
+
+DATABASE_NAME = "commitment.sqlite"
+_SECONDS_PER_DAY = 86_400.0
+
+
+class StorageCommitment:
+    """What the uploads tell, and what associations ask. `start` and `stop`, once each."""
+
+    def __init__(self, settings: Settings, *, shared: bool) -> None:
+        """Of the spool that exists already; `shared` with sibling processes. Raises OSError."""
+        keep_seconds = settings.commitment_keep_days * _SECONDS_PER_DAY
+        self._database = Database(settings.spool / DATABASE_NAME)
+        self.ledger = Ledger(self._database, keep_seconds=keep_seconds)
+        requests = Requests(self._database, holder=secrets.token_hex(8), keep_seconds=keep_seconds)
+        if not shared:
+            requests.let_go_of_all()
+        self.provider = Commitments(
+            self.ledger,
+            requests,
+            settings.commitment_peers,
+            deadline_seconds=settings.commitment_deadline_seconds,
+            retry_max_seconds=settings.commitment_retry_max_seconds,
+            dimse_seconds=settings.dimse_timeout_seconds,
+        )
+
+    def start(self) -> None:
+        self.ledger.start()
+        self.provider.start()
+
+    def stop(self) -> None:
+        """Called when no uploads and no associations are left."""
+        self.provider.stop()
+        self.ledger.stop()
+        self._database.close()
