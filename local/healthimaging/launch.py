@@ -1,15 +1,25 @@
-"""Starts the HealthImaging emulator as a program of the local stack."""
+"""Starts the HealthImaging emulator as a program of the local stack, and tells it what to get wrong."""
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING, Self
+import urllib.request
+from typing import TYPE_CHECKING, Any, Self
 
 from local.processes import LOOPBACK, Process, http_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+def set_faults(endpoint_url: str, **faults: Any) -> None:
+    """Replace the faults of the emulator there (README.md); without any, clear them. Raises urllib.error.URLError."""
+    body = json.dumps(faults).encode()
+    request = urllib.request.Request(f"{endpoint_url}/_control/faults", body, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - the emulator's URL
+        pass
 
 
 class HealthImaging:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from local.aws import Aws
+from local.healthimaging import launch
 from tests.support.shapes import check_answers
 
 if TYPE_CHECKING:
@@ -173,10 +173,6 @@ def request_fault(error: str, times: int = 1, **more: Any) -> dict[str, Any]:
     return {"operation": "StartDICOMImportJob", "error": error, "times": times, **more}
 
 
-def set_faults(emulator: HealthImaging | Aws, **faults: Any) -> None:
+def set_faults(emulator: HealthImaging, **faults: Any) -> None:
     """Replace the emulator's faults; without any, clear them."""
-    request = urllib.request.Request(  # noqa: S310 - the emulator's URL
-        f"{emulator.endpoint_url}/_control/faults", json.dumps(faults).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        assert answer.status == 200
+    launch.set_faults(emulator.endpoint_url, **faults)

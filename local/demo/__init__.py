@@ -1,0 +1,1 @@
+"""The pipeline shown to a newcomer, in a terminal: `./dev demo`, and `./dev demo --faults`."""
