@@ -13,6 +13,8 @@ from cdk.stacks.edge import EdgeStack
 from cdk.stacks.imaging import ImagingStack
 from cdk.stacks.ingest import IngestStack
 from cdk.stacks.network import NetworkStack
+from cdk.stacks.observability import ObservabilityStack
+from cdk.stacks.queries import QueriesStack
 from cdk.stacks.storage import StorageStack
 
 # Behaviour of the library that new projects should take. Here rather than in cdk.json, so that every way of synthesizing
@@ -46,6 +48,13 @@ def make_app(config: Config, *, output: Path | None = None, bundle: Bundle | Non
         catalog=catalog,
         imaging=imaging,
     )
+    observability = ObservabilityStack(
+        app, f"{config.prefix}-observability", config=config, queues=ingest.queues, key=storage.objects.key
+    )
+    observability.add_stack_dependency(ingest)
+    if config.operations.saved_queries:
+        queries = QueriesStack(app, f"{config.prefix}-queries", config=config, functions=ingest.functions)
+        queries.add_stack_dependency(ingest)
     for edge, inbound in ingest.inbound.items():
         EdgeStack(
             app,

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IDependable
+
+
+@dataclass(frozen=True)
+class QueueNames:
+    """The names of a queue and of the one for its failures; `name` is empty where the failures are not of a queue."""
+
+    name: str
+    dead_letters: str
+
 
 _KEPT = Duration.days(14)  # the longest that SQS keeps a message
 
@@ -33,7 +44,8 @@ class Inbound(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, queue_name: str, visibility_timeout: Duration) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = DeadLetterQueue(self, "DeadLetters", queue_name=f"{queue_name}-dlq").queue
+        self.names = QueueNames(queue_name, f"{queue_name}-dlq")
+        self.dead_letters = DeadLetterQueue(self, "DeadLetters", queue_name=self.names.dead_letters).queue
         self.queue = sqs.Queue(
             self,
             "Queue",

@@ -21,14 +21,14 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_lambda_event_sources as sources
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 import workflows
 from cdk.bundle import Bundle
 from cdk.components.function import BundleFunction
 from cdk.components.machine import Machine, executions_arn, machine_arn, machine_name
-from cdk.components.queues import DeadLetterQueue, Inbound
+from cdk.components.queues import DeadLetterQueue, Inbound, QueueNames
+from cdk.components.topic import grant_publish, make_topic
 from cdk.config import Config
 from cdk.stacks.catalog import CatalogStack
 from cdk.stacks.imaging import ImagingStack
@@ -96,12 +96,15 @@ class IngestStack(Stack):
         self._objects, self._catalog = storage.objects, catalog
         self._datastore_id = imaging.datastore_id if imaging else config.imaging.datastore_id
         self._import_role_arn = imaging.import_role_arn if imaging else config.imaging.import_role_arn
-        self._failures = sns.Topic(self, "Failures", topic_name=f"{config.prefix}-failures", enforce_ssl=True)
+        self._failures = make_topic(self, "Failures", topic_name=f"{config.prefix}-failures", key=storage.objects.key)
         self._functions = self._make_functions(bundle)
         self.inbound = {edge: self._make_inbound(edge) for edge in config.edges}
         self._import = self._make_machine("Import", "import")
         self._ingest = self._make_machine("Ingest", "ingest")
-        self._event_dead_letters = DeadLetterQueue(self, "EventDeadLetters", queue_name=f"{config.prefix}-events-dlq").queue
+        events_names = QueueNames("", f"{config.prefix}-events-dlq")
+        self._event_dead_letters = DeadLetterQueue(self, "EventDeadLetters", queue_name=events_names.dead_letters).queue
+        self.queues = [events_names, storage.external.names, *(inbound.names for inbound in self.inbound.values())]
+        self.functions = list(_FUNCTIONS)
         self._follow_executions()
         self._sweep()
         self._index_external(storage.external)
@@ -182,12 +185,16 @@ class IngestStack(Stack):
         )
 
     def _sweep(self) -> None:
+        sweep = self._functions["Sweep"]
+        sweep.configure_async_invoke(  # no retries: the next one is soon
+            on_failure=destinations.SqsDestination(self._event_dead_letters), retry_attempts=0, max_event_age=_SWEEP_EVERY
+        )
         events.Rule(
             self,
             "SweepDue",
             rule_name=f"{self._config.prefix}-sweep",
             schedule=events.Schedule.rate(_SWEEP_EVERY),
-            targets=[targets.LambdaFunction(self._functions["Sweep"], retry_attempts=0)],  # the next one is soon
+            targets=[targets.LambdaFunction(sweep, dead_letter_queue=self._event_dead_letters, retry_attempts=0)],
         )
 
     def _index_external(self, external: Inbound) -> None:
@@ -223,7 +230,7 @@ class IngestStack(Stack):
         functions["RegisterAssociation"].add_to_role_policy(describe_executions)
         for name in ("FollowExecution", "Sweep"):
             functions[name].add_to_role_policy(describe_executions)
-            self._failures.grant_publish(functions[name])
+            grant_publish(self._failures, functions[name], key=self._objects.key)
 
     def _grant_to_machines(self) -> None:
         ingest, import_ = self._ingest.role, self._import.role

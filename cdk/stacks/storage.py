@@ -66,7 +66,7 @@ class StorageStack(Stack):
 
 
 def _key_policy(config: Config) -> iam.PolicyDocument:
-    """The account administers the key; it is used by this environment's roles and the named readers alone, through S3."""
+    """The account administers the key. This environment's roles and the named readers use it, through S3 and SNS alone."""
     account = iam.AccountRootPrincipal()
     return iam.PolicyDocument(
         statements=[
@@ -87,8 +87,17 @@ def _key_policy(config: Config) -> iam.PolicyDocument:
                 resources=["*"],
                 conditions={
                     "ArnLike": {"aws:PrincipalArn": [*config.principals, *config.storage.readers]},
-                    "StringEquals": {"kms:ViaService": f"s3.{config.region}.amazonaws.com"},
+                    "StringEquals": {
+                        "kms:ViaService": [f"{service}.{config.region}.amazonaws.com" for service in ("s3", "sns")]
+                    },
                 },
+            ),
+            iam.PolicyStatement(
+                sid="AlarmsArePublished",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             ),
         ]
     )

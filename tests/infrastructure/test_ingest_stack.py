@@ -52,11 +52,12 @@ FUNCTIONS = {
 BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"} | TRACING
 CATALOG = {"secretsmanager:GetSecretValue"} | INTERFACES
 READ = {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
+TELL = {"sns:Publish", "kms:GenerateDataKey", "kms:Decrypt"}
+DEAD_LETTERS = {"sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"}
 CALLS = {
     "ClaimImport": CATALOG | READ,
     "CollectResults": CATALOG | READ,
-    "FollowExecution": CATALOG
-    | {"states:DescribeExecution", "sns:Publish", "sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"},
+    "FollowExecution": CATALOG | TELL | DEAD_LETTERS | {"states:DescribeExecution"},
     "IndexExternal": CATALOG
     | READ
     | {
@@ -81,7 +82,7 @@ CALLS = {
         "sqs:GetQueueUrl",
         "sqs:ReceiveMessage",
     },
-    "Sweep": CATALOG | READ | {"states:DescribeExecution", "states:StartExecution", "sns:Publish"},
+    "Sweep": CATALOG | READ | TELL | DEAD_LETTERS | {"states:DescribeExecution", "states:StartExecution"},
 }
 
 
@@ -282,8 +283,15 @@ def test_changes_of_the_ingest_machine_alone_are_followed_and_their_failures_kep
     function = template.body["Resources"][target["Arn"]["Fn::GetAtt"][0]]["Properties"]["FunctionName"]
     assert function == "ahi-ingest-prod-FollowExecution"
     assert text(target["DeadLetterConfig"]["Arn"]) == f"{{{dead_letters}.Arn}}"
-    ((_, invoke),) = template.of("AWS::Lambda::EventInvokeConfig").items()
-    assert text(invoke["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]) == f"{{{dead_letters}.Arn}}"
+    invocations = template.of("AWS::Lambda::EventInvokeConfig").values()
+    assert len(invocations) == 2
+    for one in invocations:
+        assert text(one["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]) == f"{{{dead_letters}.Arn}}"
+
+
+def test_every_target_of_a_rule_keeps_the_events_that_it_could_not_take(template: Template) -> None:
+    for rule in template.of("AWS::Events::Rule").values():
+        assert all("DeadLetterConfig" in target for target in rule["Properties"]["Targets"])
 
 
 def test_the_sweep_runs_every_quarter_of_an_hour_on_the_bucket_and_the_machine(template: Template) -> None:

@@ -48,8 +48,12 @@ def test_objects_are_encrypted_with_a_key_that_rotates_and_that_this_environment
     assert key["Properties"]["EnableKeyRotation"] is True
     assert key["DeletionPolicy"] == "Retain"
     using = [one for one in key["Properties"]["KeyPolicy"]["Statement"] if "kms:Decrypt" in listed(one["Action"])]
+    alarms = using.pop()
+    assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     (statement,) = using
-    assert statement["Condition"]["StringEquals"] == {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
+    assert statement["Condition"]["StringEquals"] == {
+        "kms:ViaService": ["s3.eu-west-1.amazonaws.com", "sns.eu-west-1.amazonaws.com"]
+    }
     assert listed(statement["Condition"]["ArnLike"]["aws:PrincipalArn"]) == ["arn:aws:iam::*:role/ahi-ingest-prod-*"]
     assert not any("kms:*" in listed(one["Action"]) for one in key["Properties"]["KeyPolicy"]["Statement"])
 

@@ -1,0 +1,152 @@
+"""Alarms, dashboard and saved queries: each names what exists and what is really emitted, and nothing that fails is silent."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from cdk.tools import ROOT
+from lambdas.handlers.metrics import Metric
+from tests.support.templates import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.infrastructure.conftest import Environment
+
+# AWS's own metrics, by namespace: the guides of Step Functions ("Monitoring with CloudWatch"), SQS ("Available CloudWatch
+# metrics"), Lambda ("Using CloudWatch metrics") and Aurora ("Amazon CloudWatch metrics for Aurora").
+OF_AWS = {
+    "AWS/States": {
+        *("ExecutionsAborted", "ExecutionsFailed", "ExecutionsStarted", "ExecutionsSucceeded", "ExecutionsTimedOut"),
+        *("ServiceIntegrationsFailed", "ServiceIntegrationsStarted"),
+    },
+    "AWS/SQS": {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible", "NumberOfMessagesSent"},
+    "AWS/Lambda": {"Errors"},
+    "AWS/RDS": {"ACUUtilization", "DatabaseConnections", "ServerlessDatabaseCapacity"},
+}
+
+
+def alarms(environment: Environment) -> list[dict[str, Any]]:
+    return [dict(one["Properties"]) for one in environment.stacks["observability"].of("AWS::CloudWatch::Alarm").values()]
+
+
+def dimensions(alarm: dict[str, Any]) -> dict[str, str]:
+    return {one["Name"]: text(one["Value"]) for one in alarm["Dimensions"]}
+
+
+def metrics(environment: Environment) -> Iterator[tuple[str, str]]:
+    """(namespace, name) of every metric of an alarm or of the dashboard."""
+    for alarm in alarms(environment):
+        yield alarm["Namespace"], alarm["MetricName"]
+    ((_, dashboard),) = environment.stacks["observability"].of("AWS::CloudWatch::Dashboard").items()
+    for widget in json.loads(str(text(dashboard["Properties"]["DashboardBody"])))["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            yield metric[0], metric[1]
+
+
+def emitted() -> set[str]:
+    """The names of our metrics that some handler writes."""
+    sources = "".join(path.read_text() for path in (ROOT / "lambdas" / "handlers").glob("*.py") if path.name != "metrics.py")
+    return {str(metric) for metric in Metric if re.search(rf"\bMetric\.{metric.name}\b", sources)}
+
+
+def test_every_alarm_and_every_graph_stands_on_a_metric_that_is_emitted(production: Environment) -> None:
+    for namespace, name in metrics(production):
+        assert name in (emitted() if namespace == production.config.prefix else OF_AWS[namespace]), name
+
+
+def test_our_metrics_are_looked_for_where_the_functions_write_them(production: Environment) -> None:
+    for function in production.stacks["ingest"].of("AWS::Lambda::Function").values():
+        assert function["Properties"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == production.config.prefix
+    ours = [alarm for alarm in alarms(production) if alarm["Namespace"] == production.config.prefix]
+    assert all(dimensions(alarm) == {"service": "ingest"} for alarm in ours)
+    assert {
+        str(metric) for metric in Metric if metric.name.startswith("ASSOCIATIONS_") and metric != Metric.ASSOCIATIONS_COMPLETE
+    } <= {alarm["MetricName"] for alarm in ours}
+
+
+def test_every_queue_of_failures_raises_an_alarm_when_it_is_not_empty(production: Environment) -> None:
+    dead_letters = {
+        queue["Properties"]["QueueName"]
+        for template in production.stacks.values()
+        for queue in template.of("AWS::SQS::Queue").values()
+        if "RedrivePolicy" not in queue["Properties"]
+    }
+    watched = {
+        dimensions(alarm)["QueueName"]
+        for alarm in alarms(production)
+        if alarm["MetricName"] == "ApproximateNumberOfMessagesVisible" and alarm["Threshold"] == 1
+    }
+    assert watched == dead_letters
+
+
+def test_every_queue_that_a_function_reads_raises_an_alarm_when_messages_wait(production: Environment) -> None:
+    read = {
+        queue["Properties"]["QueueName"]
+        for template in production.stacks.values()
+        for queue in template.of("AWS::SQS::Queue").values()
+        if "RedrivePolicy" in queue["Properties"]
+    }
+    aged = {dimensions(one)["QueueName"] for one in alarms(production) if one["MetricName"] == "ApproximateAgeOfOldestMessage"}
+    assert aged == read
+
+
+def test_alarms_on_functions_name_functions_that_exist(production: Environment) -> None:
+    names = {
+        function["Properties"].get("FunctionName")
+        for template in production.stacks.values()
+        for function in template.of("AWS::Lambda::Function").values()
+    }
+    assert {dimensions(alarm)["FunctionName"] for alarm in alarms(production) if alarm["Namespace"] == "AWS/Lambda"} <= names
+
+
+def test_alarms_on_executions_name_the_ingest_machine(production: Environment) -> None:
+    named = {
+        dimensions(alarm)["StateMachineArn"] for alarm in alarms(production) if alarm["MetricName"].startswith("Executions")
+    }
+    (arn,) = named
+    assert arn.endswith(":stateMachine:ahi-ingest-prod-ingest")
+    ended_badly = {alarm["MetricName"] for alarm in alarms(production) if alarm["Namespace"] == "AWS/States"}
+    assert ended_badly >= {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+
+
+def test_a_sweep_that_does_not_run_raises_an_alarm(production: Environment) -> None:
+    (alarm,) = [one for one in alarms(production) if one["MetricName"] == str(Metric.ORPHANS_OPEN)]
+    assert alarm["TreatMissingData"] == "breaching"
+
+
+def test_alarms_of_the_catalog_exist_where_the_cluster_is_ours(production: Environment, brought: Environment) -> None:
+    assert {"DatabaseConnections", "ACUUtilization"} <= {alarm["MetricName"] for alarm in alarms(production)}
+    assert not [alarm for alarm in alarms(brought) if alarm["Namespace"] == "AWS/RDS"]
+
+
+def test_every_alarm_says_what_to_do_and_tells_the_topic_of_the_environments_address(production: Environment) -> None:
+    template = production.stacks["observability"]
+    ((topic, properties),) = template.of("AWS::SNS::Topic").items()
+    assert properties["Properties"]["KmsMasterKeyId"]
+    assert all(
+        alarm["AlarmActions"] == [{"Ref": topic}] and len(alarm["AlarmDescription"]) > 20 for alarm in alarms(production)
+    )
+    ((_, subscription),) = template.of("AWS::SNS::Subscription").items()
+    assert subscription["Properties"]["Endpoint"] == "on-call@example.org"
+
+
+def test_the_dashboard_shows_how_long_images_take_and_leads_to_the_executions(production: Environment) -> None:
+    ((_, dashboard),) = production.stacks["observability"].of("AWS::CloudWatch::Dashboard").items()
+    widgets = json.loads(str(text(dashboard["Properties"]["DashboardBody"])))["widgets"]
+    (latency,) = [one for one in widgets if one["properties"].get("title", "").startswith("Last C-STORE to")]
+    assert sorted(metric[-1]["stat"] for metric in latency["properties"]["metrics"]) == ["p50", "p99"]
+    (words,) = [one["properties"]["markdown"] for one in widgets if one["type"] == "text"]
+    assert "states/home?region=eu-west-1#/statemachines/view/arn:" in words
+
+
+def test_saved_queries_ask_for_lines_that_the_functions_write(production: Environment) -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "lambdas").rglob("*.py"))
+    definitions = production.stacks["queries"].of("AWS::Logs::QueryDefinition").values()
+    asked = {message for one in definitions for message in re.findall(r'message = "([^"]+)"', one["Properties"]["QueryString"])}
+    assert asked
+    assert all(f'"{message}"' in sources for message in asked)
+    groups = {group["Properties"]["LogGroupName"] for group in production.stacks["ingest"].of("AWS::Logs::LogGroup").values()}
+    assert all(set(one["Properties"]["LogGroupNames"]) <= groups for one in definitions)
