@@ -220,7 +220,10 @@ class ServedAssociation(Association):
     def _run_state_machine(self) -> None:
         dul = self.dul
         while not dul.event_queue.empty() or dul._process_recv_primitive():
-            dul.state_machine.do_action(dul.event_queue.get_nowait())
+            event = dul.event_queue.get_nowait()
+            if event == machine.CLOSED and dul.state_machine.current_state == machine.IDLE:
+                continue  # a failed send says so once more
+            dul.state_machine.do_action(event)
 
     def _serve_primitive(self, primitive: object) -> None:
         if isinstance(primitive, A_ASSOCIATE):
