@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from local.stepfunctions import fields, resources
+from local.stepfunctions import fields, reachability, resources
 from local.stepfunctions.definition import (
     ABSENT,
     Catcher,
@@ -114,7 +114,7 @@ class _Parser(fields.Checks):
         elif start not in raw:
             self.target(f"Missing 'StartAt' target: {start}", f"{path}/StartAt")
         elif len(states) == len(raw):
-            self._reachable(start, states, path)
+            reachability.check(self, start, states, path)
         return Scope(start, states)
 
     def state(self, name: str, body: object, path: str) -> State | None:
@@ -187,36 +187,6 @@ class _Parser(fields.Checks):
                 )
             )
         return tuple(catchers)
-
-    def _reachable(self, start: str, states: dict[str, State], path: str) -> None:
-        seen: set[str] = set()
-        waiting = [start]
-        ends = False
-        while waiting:
-            name = waiting.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            targets = _targets(states[name])
-            ends = ends or not targets or (states[name].next is None and not isinstance(states[name], Choice))
-            for location, target in targets:
-                if target in states:
-                    waiting.append(target)
-                elif target:
-                    self.target(f"Missing 'Next' target: {target}", f"{path}/States/{name}/{location}")
-        for name in states.keys() - seen:
-            self.target(f'State "{name}" is not reachable.', f"{path}/States/{name}")
-        if not ends:
-            self.problem('no state ends the flow: one must have "End": true, or be a Succeed or Fail state', f"{path}/States")
-
-
-def _targets(state: State) -> list[tuple[str, str]]:
-    field = "Default" if isinstance(state, Choice) else "Next"
-    targets = [(field, state.next)] if state.next is not None else []
-    targets += [(f"Catch[{index}]/Next", catcher.next) for index, catcher in enumerate(state.catch)]
-    if isinstance(state, Choice):
-        targets += [(f"Choices[{index}]/Next", rule.next) for index, rule in enumerate(state.choices)]
-    return targets
 
 
 def _pass(_parser: _Parser, _body: Object, _path: str, common: dict[str, Any]) -> State:

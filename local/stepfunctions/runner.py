@@ -16,9 +16,10 @@ from uuid import uuid4
 
 from local.stepfunctions import names, redrive
 from local.stepfunctions.context import MAX_DATA_BYTES, json_text
-from local.stepfunctions.errors import RUNTIME, TIMEOUT, ApiError, StateError, TaskError
+from local.stepfunctions.errors import RUNTIME, TIMEOUT, ApiError, StateError
 from local.stepfunctions.execution import ENDS, Execution, Live, StatusChange
 from local.stepfunctions.flow import Flow
+from local.stepfunctions.host import RunnersHost
 from local.stepfunctions.interpreter import Interpreter
 from local.stepfunctions.log import Event
 
@@ -207,7 +208,7 @@ class Runner:
 
     def _make_live(self, execution: Execution, input_: Json) -> Live:
         definition = self._machines.definition(execution.revision)
-        interpreter = Interpreter(_Host(self, execution), execution.facts(definition, input_))
+        interpreter = Interpreter(RunnersHost(self, execution), execution.facts(definition, input_))
         execution.live = Live(definition, Flow(), interpreter)
         return execution.live
 
@@ -274,52 +275,3 @@ class Runner:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-class _Host:
-    """The runner as the interpreter of one execution sees it."""
-
-    def __init__(self, runner: Runner, execution: Execution) -> None:
-        self.clock = runner.clock
-        self._runner = runner
-        self._execution = execution
-
-    def record(
-        self,
-        flow: Flow,
-        type: str,  # noqa: A002
-        details: dict[str, Any] | None = None,
-        *,
-        memo: dict[str, Any] | None = None,
-        previous_id: int | None = None,
-    ) -> None:
-        self._runner.record(self._execution, flow, type, details, memo=memo, previous_id=previous_id)
-
-    def note(self, flow: Flow, type: str, memo: dict[str, Any]) -> None:  # noqa: A002
-        self._runner.note(self._execution, flow, type, memo)
-
-    async def invoke(self, resource: str, arguments: Json) -> Json:
-        return await self._runner.invoke(resource, arguments)
-
-    def start_child(self, arguments: Json) -> tuple[str, Json]:
-        try:
-            name = arguments.get("Name")
-            if name is not None:
-                names.check_name(name)
-            input_ = arguments.get("Input")
-            input_text = json_text({} if input_ is None else input_)  # recorded on AWS: null is {} there
-            child = self._runner.start(arguments["StateMachineArn"], name, input_text, parent=self._execution.arn)
-        except ApiError as error:
-            raise TaskError(f"StepFunctions.{error.code}Exception", names.service_text("AWSStepFunctions", error)) from error
-        return child.arn, {"ExecutionArn": child.arn, "StartDate": int(child.started_at * 1000)}
-
-    async def child_result(self, arn: str) -> Json:
-        await self._runner.ended(arn)
-        child = self._runner.get(arn)
-        answer = names.child_description(child, *self._runner.log.first_and_last(arn))
-        if child.status == "SUCCEEDED":
-            return {**answer, "Input": json.loads(answer["Input"]), "Output": json.loads(answer["Output"])}
-        raise TaskError("States.TaskFailed", json_text(answer))
-
-    def stop_child(self, arn: str) -> None:
-        self._runner.stop(arn, None, None)
