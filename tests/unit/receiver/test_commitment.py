@@ -1,0 +1,253 @@
+"""Storage commitment's ledger, requests and service on a real database; associations and time are the test's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from receiver.commitment.database import Database, DatabaseError
+from receiver.commitment.ledger import Ledger, VerifiedObject
+from receiver.commitment.requests import Requests
+from receiver.commitment.service import Commitments
+from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
+from receiver.dicom.reports import ReportPeer, Reports
+from receiver.dicom.status import ActionStatus, FailureReason
+
+DAY = 86_400.0
+PEER = ReportPeer(association="a-1", calling_ae="CT", called_ae="AHI")
+
+
+@dataclass
+class Clock:
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Process:
+    """One of the processes that share a database; `look` and `ledger.write` are called by the tests, not by threads."""
+
+    path: Path
+    clock: Clock
+    name: str = "one"
+    ledger: Ledger = field(init=False)
+    requests: Requests = field(init=False)
+    commitments: Commitments = field(init=False)
+
+    def __post_init__(self) -> None:
+        database = Database(self.path)
+        self.ledger = Ledger(database, keep_seconds=90 * DAY, clock=self.clock)
+        self.requests = Requests(database, holder=self.name, keep_seconds=90 * DAY, clock=self.clock)
+        self.commitments = Commitments(
+            self.ledger,
+            self.requests,
+            {},
+            deadline_seconds=600,
+            retry_max_seconds=900,
+            dimse_seconds=30,
+            clock=self.clock,
+        )
+
+    def store(self, *uids: str, association: str = "a-0", quarantined: bool = False) -> None:
+        """Objects that S3 has, whose association's folder is gone."""
+        for uid in uids:
+            self.ledger.received(association)
+            self.ledger.verified(association, VerifiedObject("CT", uid, quarantined))
+        self.ledger.finish(association, ())
+
+    def ask(self, *uids: str, transaction_uid: str = "1.2", peer: ReportPeer = PEER) -> None:
+        references = tuple(Reference("CT", uid) for uid in uids)
+        assert self.commitments.request(CommitmentRequest(transaction_uid, references), peer) is ActionStatus.SUCCESS
+
+    def open(self, peer: ReportPeer = PEER) -> OpenAssociation:
+        association = OpenAssociation(peer)
+        self.commitments.opened(association)
+        return association
+
+
+class OpenAssociation(Reports):
+    """An association whose peer's answers the test gives."""
+
+    def __init__(self, peer: ReportPeer) -> None:
+        super().__init__(peer, context_id=1, transfer_syntax=b"1.2.840.10008.1.2", max_pdu_bytes=0, dimse_seconds=30)
+        self.offered: list[tuple[CommitmentResult, Callable[[int | None], None]]] = []
+
+    def offer(self, result: CommitmentResult, answered: Callable[[int | None], None]) -> bool:
+        self.offered.append((result, answered))
+        return True
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def process(tmp_path: Path, clock: Clock) -> Process:
+    return Process(tmp_path / "commitment.sqlite", clock)
+
+
+def result_of(association: OpenAssociation) -> CommitmentResult:
+    ((result, answered),) = association.offered
+    answered(0)
+    return result
+
+
+def reasons(association: OpenAssociation) -> dict[str, FailureReason]:
+    return {reference.sop_instance: reason for reference, reason in result_of(association).failed}
+
+
+def test_what_s3_has_is_committed_at_once(process: Process) -> None:
+    process.store("1.1", "1.2")
+    association = process.open()
+    process.ask("1.2", "1.1")
+    process.commitments.look()
+    result = result_of(association)
+    assert ([one.sop_instance for one in result.committed], result.failed) == (["1.2", "1.1"], ())
+    process.commitments.look()
+    assert process.requests.open() == []
+
+
+def test_what_nobody_sent_is_unknown_once_nothing_is_on_its_way(process: Process, clock: Clock) -> None:
+    process.ledger.received("a-2")
+    process.ledger.write()
+    association = process.open()
+    process.ask("1.9")
+    for _ in range(5):
+        clock.now += 2
+        process.commitments.look()
+    assert association.offered == []
+    process.ledger.received("a-3")  # began after the request: is not waited for
+    process.ledger.verified("a-2", VerifiedObject("CT", "1.1", quarantined=False))
+    process.ledger.write()
+    process.commitments.look()
+    assert reasons(association) == {"1.9": FailureReason.NO_SUCH_OBJECT_INSTANCE}
+
+
+def test_what_is_on_its_way_longer_than_the_deadline_fails(process: Process, clock: Clock) -> None:
+    process.store("1.1")
+    process.ledger.received("a-2")
+    process.ledger.write()
+    association = process.open()
+    process.ask("1.1", "1.9")
+    clock.now += 2
+    process.commitments.look()
+    clock.now += 599
+    process.commitments.look()
+    assert association.offered[0][0].committed == (Reference("CT", "1.1"),)
+    assert reasons(association) == {"1.9": FailureReason.RESOURCE_LIMITATION}
+
+
+def test_what_was_quarantined_fails_unless_it_came_again_whole(process: Process) -> None:
+    process.store("1.1", "1.2", association="a-2", quarantined=True)
+    process.store("1.2", association="a-3")
+    association = process.open()
+    process.ask("1.1", "1.2")
+    process.commitments.look()
+    assert association.offered[0][0].committed == (Reference("CT", "1.2"),)
+    assert reasons(association) == {"1.1": FailureReason.PROCESSING_FAILURE}
+
+
+def test_thousands_of_objects_are_found(process: Process) -> None:
+    uids = [f"1.{number}" for number in range(3000)]
+    process.store(*uids)
+    association = process.open()
+    process.ask(*uids)
+    process.commitments.look()
+    assert len(result_of(association).committed) == 3000
+
+
+def test_a_transaction_uid_is_used_once_also_after_its_answer(process: Process) -> None:
+    process.store("1.1")
+    association = process.open()
+    process.ask("1.1")
+    process.commitments.look()
+    assert not result_of(association).failed
+    process.commitments.look()
+    association.offered.clear()
+    process.ask("1.1")
+    process.commitments.look()
+    assert reasons(association) == {"1.1": FailureReason.DUPLICATE_TRANSACTION_UID}
+
+
+def test_a_report_that_is_not_answered_is_made_again_over_the_next_association(process: Process, clock: Clock) -> None:
+    process.store("1.1")
+    first = process.open()
+    process.ask("1.1")
+    process.commitments.look()
+    first.close()
+    process.commitments.closed(first)
+    first.offered[0][1](None)
+    clock.now += 10 * DAY
+    process.commitments.look()
+    process.commitments.look()
+    other = process.open(ReportPeer(association="a-8", calling_ae="MR", called_ae="AHI"))
+    again = process.open(ReportPeer(association="a-9", calling_ae="CT", called_ae="AHI"))
+    process.commitments.look()
+    assert result_of(again).transaction_uid == "1.2"
+    process.commitments.look()
+    assert (process.requests.open(), other.offered) == ([], [])
+
+
+def test_the_process_with_the_association_reports_and_another_when_that_one_is_dead(tmp_path: Path, clock: Clock) -> None:
+    asked, other = (Process(tmp_path / "commitment.sqlite", clock, name) for name in ("asked", "other"))
+    here, elsewhere = asked.open(), other.open(ReportPeer(association="a-9", calling_ae="CT", called_ae="AHI"))
+    asked.ledger.received("a-2")
+    asked.ledger.write()
+    asked.ask("1.1")
+    for _ in range(20):  # S3 takes its time; the association lasts
+        clock.now += 5
+        asked.commitments.look()
+        other.commitments.look()
+    assert (here.offered, elsewhere.offered) == ([], [])
+    clock.now += 16  # `asked` is dead, and `other` takes up its folder
+    other.store("1.1", association="a-2")
+    other.commitments.look()
+    assert result_of(elsewhere).committed == (Reference("CT", "1.1"),)
+    asked.commitments.look()
+    assert here.offered == []
+
+
+def test_the_ledger_survives_its_process_and_forgets_after_its_time(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "commitment.sqlite"
+    Process(path, clock).store("1.1")
+    clock.now += 50 * DAY
+    Process(path, clock).store("1.2", "1.1", association="a-5")
+    Process(path, clock).store("1.3", association="a-6")
+    clock.now += 41 * DAY
+    last = Process(path, clock)
+    last.store("1.4")
+    last.ledger.forget_old()
+    assert set(last.ledger.find(["1.1", "1.2", "1.3", "1.4"])) == {"1.1", "1.2", "1.3", "1.4"}
+    clock.now += 50 * DAY
+    last.ledger.forget_old()
+    assert set(last.ledger.find(["1.1", "1.2", "1.3", "1.4"])) == {"1.4"}
+
+
+def test_what_does_not_fit_on_the_disk_is_written_later_and_a_request_is_refused(process: Process) -> None:
+    uids = [f"1.{number}" for number in range(3000)]
+    limit_pages(process, 1)  # no more than there are
+    with pytest.raises(DatabaseError, match="full"):
+        process.store(*uids)
+    request = CommitmentRequest("1.2", tuple(Reference("CT", uid) for uid in uids))
+    assert process.commitments.request(request, PEER) is ActionStatus.RESOURCE_LIMITATION
+    assert process.requests.open() == []
+    limit_pages(process, 1_000_000)
+    process.ledger.finish("a-0", ())
+    assert len(process.ledger.find(uids)) == 3000
+
+
+def limit_pages(process: Process, pages: int) -> None:
+    process.ledger._database._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "commitment.sqlite"
+    path.write_bytes(b"not a database, " * 1000)
+    Process(path, clock).store("1.1")
+    assert (tmp_path / "commitment.sqlite.unreadable").exists()
