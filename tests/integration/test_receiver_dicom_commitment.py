@@ -11,14 +11,16 @@ import pytest
 from pydicom.uid import generate_uid
 
 from contract import Ending
+from local.aws import Aws
+from local.processes import free_port
 from receiver.cloud import CloudUnavailableError
 from receiver.commitment.outbound import Address
 from receiver.dicom import pdu
 from receiver.dicom.negotiation import IMPLICIT_VR, STORAGE_COMMITMENT
 from tests.support.cloud import FakeCloud
-from tests.support.commitment import Requester, ask, free_port
+from tests.support.commitment import Requester, ask
 from tests.support.dicom import ct_series
-from tests.support.receiver import CT, EXPLICIT, Edge, RawPeer, running_edge, small_data_set
+from tests.support.receiver import CT, EXPLICIT, Edge, EdgeProcess, RawPeer, running_edge, small_data_set
 
 
 @pytest.fixture
@@ -203,3 +205,24 @@ def test_no_commitment_is_offered_where_the_setting_says_so(tmp_path: Path) -> N
         peer.release()
         edge.announced()
     assert not (edge.settings.spool / "commitment.sqlite").exists()
+
+
+def test_a_request_survives_kill_9_of_the_receiver(
+    aws: Aws, bucket: str, tmp_path: Path, slices: list[pydicom.FileDataset]
+) -> None:
+    requester = Requester()
+    uids = [str(one.SOPInstanceUID) for one in slices]
+    with requester.listening() as port:
+        edge = EdgeProcess.prepare(aws, bucket, tmp_path / "edge", commitment_peers=f"MODALITY=127.0.0.1:{port}")
+        edge.start()
+        association = requester.associate(edge.port)
+        for one in slices:
+            assert association.send_c_store(one).Status == 0
+        status, transaction_uid = ask(association, *uids)
+        assert status == 0
+        edge.kill()
+        association.abort()
+        with edge:
+            told = requester.told(within_seconds=30)
+            assert sorted(told.committed) == sorted(uids)
+            assert (told.transaction_uid, told.event_type, told.failed) == (transaction_uid, 1, {})

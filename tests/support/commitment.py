@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from pynetdicom import AE, build_role, evt
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]  # made at run time
 
@@ -42,18 +41,23 @@ class Requester:
     reports: queue.Queue[Told] = field(default_factory=queue.Queue)
 
     @contextmanager
-    def associated(self, port: int, **options: Any) -> Iterator[Association]:
+    def associated(self, port: int) -> Iterator[Association]:
+        """An association with the receiver, released at the end."""
+        association = self.associate(port)
+        try:
+            yield association
+        finally:
+            association.release()
+
+    def associate(self, port: int) -> Association:
         """An association with the receiver."""
         ae = AE(self.ae_title)
         ae.add_requested_context(StorageCommitmentPushModel)
         ae.add_requested_context(CT_CLASS, EXPLICIT.decode())
         ae.add_requested_context("1.2.840.10008.1.1")
-        association = ae.associate(LOOPBACK, port, evt_handlers=self._handlers, **options)
+        association = ae.associate(LOOPBACK, port, evt_handlers=self._handlers)
         assert association.is_established
-        try:
-            yield association
-        finally:
-            association.release()
+        return association
 
     @contextmanager
     def listening(self) -> Iterator[int]:
@@ -101,11 +105,3 @@ def ask(association: Association, *uids: str, transaction_uid: str = "", sop_cla
         information.ReferencedSOPSequence.append(item)
     status, _ = association.send_n_action(information, 1, StorageCommitmentPushModel, SOP_INSTANCE)
     return int(status.Status), str(information.TransactionUID)
-
-
-def free_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-__all__ = ["CT_CLASS", "Requester", "Told", "ask", "build_role", "free_port"]
