@@ -8,8 +8,11 @@ from __future__ import annotations
 import typer
 
 from console.cli import list_, send, show, wait
+from console.commands.adopt import adopt
+from console.commands.conflicts import conflicts
 from console.commands.orphans import orphans
 from console.commands.queues import queues
+from console.commands.rebuild import rebuild
 from console.commands.replay import replay
 from console.commands.verify import verify
 from local.cli import up
@@ -22,7 +25,7 @@ def about() -> None:
     """DICOM from a hospital's modalities into AWS HealthImaging; nothing acknowledged is ever lost."""
 
 
-for command in (up, send, show, wait, replay, queues, orphans, verify):
+for command in (up, send, show, wait, replay, queues, verify, rebuild, adopt, orphans, conflicts):
     app.command()(command)
 app.command("list")(list_)
 

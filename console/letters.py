@@ -193,7 +193,6 @@ def _association(stack: Stack, message: Message) -> Letter:
         announced = from_json(InboundMessage, message.body)
     except ContractError as error:
         return Letter(message=message, kind=MALFORMED, about="", why=str(error))
-    arn = f"{stack.ingest_machine_arn.replace(':stateMachine:', ':execution:')}:{announced.association}"
-    run = stack.cloud.machines.describe(arn)
+    run = stack.cloud.machines.describe(stack.execution_arn(announced.association))
     why = f"its execution is {run.status} by now" if run else "no execution was started for as long as that was tried"
     return Letter(message=message, kind=ASSOCIATION, about=announced.association, why=why)

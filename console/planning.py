@@ -18,7 +18,8 @@ from lambdas.errors import IncompleteError, LedgerMismatchError
 from lambdas.logic.reconciling import verdict
 
 LIVE = {"RUNNING", "PENDING_REDRIVE"}
-_VERDICTS = {IncompleteError.__name__, LedgerMismatchError.__name__}
+VERDICTS = {IncompleteError.__name__, LedgerMismatchError.__name__}
+"""The errors by which ReconcileAssociation fails an execution."""
 
 # DescribeExecution's redriveStatusReason (Step Functions API reference), by what it contains.
 _REFUSALS = {
@@ -82,7 +83,7 @@ def plan(subject: Subject, asked: Act | None, *, force: bool) -> Plan:
         return _plan(subject, Act.RESTART, "a new execution, with its input rebuilt from the manifest in S3")
     if asked is Act.FAILED_ONLY and subject.not_imported.parts:
         return _failed_only(subject)
-    if asked is None and subject.run is not None and subject.run.error in _VERDICTS:
+    if asked is None and subject.run is not None and subject.run.error in VERDICTS:
         return _after_verdict(subject)
     return _redrive(subject, "goes on from the step that failed")
 

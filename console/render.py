@@ -12,14 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lambdas.catalog.conflicts import ListedConflict
 from lambdas.catalog.ledger import LedgerCounts
 from lambdas.catalog.orphans import ListedOrphan
 from lambdas.catalog.queries import Association, ImageSet, ImportJob, StoredObject, Study
 
 if TYPE_CHECKING:
+    from console.adopting import Adopted
     from console.aws.machines import Run
     from console.letters import Depth, Letter, Redriven
     from console.planning import Plan
+    from console.rebuilding import NotRebuilt
     from console.replay import Done
     from console.verifying import Verified
 
@@ -180,6 +183,24 @@ def verified(found: Mapping[str, Verified], console: Console) -> None:
             console.print(f"and {count} more: {what}")
 
 
+def rebuilt(associations: int, attempts: int, problems: Sequence[NotRebuilt], console: Console) -> None:
+    """What was rebuilt, and what could not be."""
+    console.print(f"Rebuilt of {associations} association(s) and {attempts} import(s).")
+    if problems:
+        table = _table(f"{len(problems)} not rebuilt", "association", "why")
+        for row in problems:
+            table.add_row(row.association, row.why)
+        console.print(table)
+
+
+def adopted(rows: Sequence[Adopted], console: Console) -> None:
+    """What became of each adopted association."""
+    table = _table("Adopted", "association", "what became of it")
+    for row in rows:
+        table.add_row(row.association, Text(row.said, style="red" if row.failed else ""))
+    console.print(table if rows else "Nothing there that was not adopted before.")
+
+
 def _sent(row: Letter) -> str:
     return datetime.fromtimestamp(row.message.sent_at_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds")[:19]
 
@@ -218,6 +239,19 @@ def orphans(rows: Sequence[ListedOrphan], console: Console) -> None:
         settled = "" if row.settled_at is None else f"{row.settled_at:%Y-%m-%d %H:%M}"
         table.add_row(row.association, row.edge, row.kind, row.detail, f"{row.since:%Y-%m-%d %H:%M}", settled)
     console.print(table if rows else "Nothing is astray.")
+
+
+def conflicts(rows: Sequence[ListedConflict], console: Console) -> None:
+    """UIDs with several parents, a parent a line."""
+    table = _table("Conflicts", "level", "UID", "parent", "stands", "noticed (UTC)")
+    for row in rows:
+        parent = _patient(row) if row.level == "study" else row.parent
+        table.add_row(row.level, row.uid, parent, "yes" if row.stands else "", f"{row.noticed_at:%Y-%m-%d %H:%M}")
+    console.print(table if rows else "No conflicts.")
+
+
+def _patient(row: ListedConflict) -> str:
+    return f"patient {row.patient_id or 'without an id'}" + (f" of {row.effective_issuer}" if row.effective_issuer else "")
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -103,7 +103,7 @@ class Replay:
 
     def _subject(self, association: str) -> Subject:
         row = self._queries.association(association)
-        arn = row.execution_arn if row is not None and row.execution_arn else self._execution_arn(association)
+        arn = row.execution_arn if row is not None and row.execution_arn else self._stack.execution_arn(association)
         run = self._machines.describe(arn)
         failed = run is not None and run.status not in LIVE and not run.redrive_refusal
         return Subject(
@@ -210,15 +210,12 @@ class Replay:
         """A name for another execution; None while one of those before runs. AWS forgets a name after 90 days."""
         for number in range(_RESTARTS_MAX):
             name = f"{association}.restart-{number}" if number else association
-            run = self._machines.describe(self._execution_arn(name))
+            run = self._machines.describe(self._stack.execution_arn(name))
             if run is None:
                 return name
             if run.status in LIVE:
                 return None
         raise CloudError(f"{association} was restarted {_RESTARTS_MAX} times.")
-
-    def _execution_arn(self, name: str) -> str:
-        return f"{self._stack.ingest_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
     def _pace(self) -> None:
         """HealthImaging takes about one StartDICOMImportJob a second (Developer Guide, "Endpoints and quotas")."""

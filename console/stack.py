@@ -31,6 +31,10 @@ class Stack:
     datastore_id: str
     catalog_settings: CatalogSettings
 
+    def execution_arn(self, name: str) -> str:
+        """The ARN of an execution of the machine `ingest`."""
+        return f"{self.ingest_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
     def catalog(self) -> Catalog:
         """A connection of its own, for one thread."""
         return Catalog(lambda: self.catalog_settings)

@@ -8,6 +8,7 @@
     retries/<edge>/<association>/<part>/<attempt>/                      staged copies for another attempt
     status/<edge>.json                                                  the edge's own report
     external/...                                                        objects that came without the receiver
+    adopted/<edge>/<association>.json                                   which of them make up an association (console.adoption)
 
 Only DICOM objects stand under `instances/`: HealthImaging scans all that is below a prefix. Prefixes end in `/`. Study,
 series and SOP instance are safe names (contract.uids). An object whose SOP Instance UID was sent before in the same
@@ -103,9 +104,28 @@ def imports_prefix(edge: str, association: str, part: int, attempt: int) -> str:
     return f"{IMPORTS_PREFIX}{_folder(edge, association)}{part}/{attempt}/"
 
 
+def parse_outputs_folder(folder: str) -> tuple[str, str, int, int]:
+    """(edge, association, part, attempt) of a job's folder of outputs, below `imports_prefix`. Raises ContractError."""
+    segments = folder.rstrip("/").split("/")
+    if len(segments) != 6 or f"{segments[0]}/" != IMPORTS_PREFIX:
+        raise ContractError("key: not of the form imports/<edge>/<association>/<part>/<attempt>/<job's folder>/")
+    _, edge, association, part, attempt, _ = segments
+    return check_edge_id(edge), check_association_id(association), _part_number(part), _part_number(attempt)
+
+
 def retries_prefix(edge: str, association: str, part: int, attempt: int) -> str:
     """The import prefix of staged copies for another attempt."""
     return f"{RETRIES_PREFIX}{_folder(edge, association)}{part}/{attempt}/"
+
+
+def adopted_prefix(edge: str) -> str:
+    """Where the plans of an edge's adopted associations stand."""
+    return f"adopted/{check_edge_id(edge)}/"
+
+
+def adopted_key(edge: str, association: str) -> str:
+    """The key of the plan of an adopted association."""
+    return f"{adopted_prefix(edge)}{check_association_id(association)}.json"
 
 
 def status_key(edge: str) -> str:
@@ -119,5 +139,5 @@ def _folder(edge: str, association: str) -> str:
 
 def _part_number(text: str) -> int:
     if _PART.fullmatch(text) is None:
-        raise ContractError("key: a part is a number from 1")
+        raise ContractError("key: parts and attempts are numbers from 1")
     return int(text)

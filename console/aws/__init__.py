@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 
 from console.aws.image_sets import ImageSets
+from console.aws.import_jobs import ImportJobs
 from console.aws.machines import Machines
 from console.aws.objects import Objects
 from console.aws.queues import Queues
@@ -79,6 +80,9 @@ class Cloud:
 
     def image_sets(self, datastore_id: str) -> ImageSets:
         return ImageSets(self._client("medical-imaging"), datastore_id)
+
+    def import_jobs(self, datastore_id: str) -> ImportJobs:
+        return ImportJobs(self._client("medical-imaging"), datastore_id)
 
     def stack_outputs(self, prefix: str) -> dict[str, str]:
         """The outputs of every CloudFormation stack whose name begins so."""

@@ -77,3 +77,15 @@ class Machines:
             for page in self._client.get_paginator("list_executions").paginate(stateMachineArn=machine_arn):
                 for execution in page["executions"]:
                     yield execution["executionArn"]
+
+    def claimed_attempts(self, execution_arn: str) -> set[int]:
+        """The attempts that an execution of `import` has claimed, by its history."""
+        attempts: set[int] = set()
+        with told("states:GetExecutionHistory"):
+            for page in self._client.get_paginator("get_execution_history").paginate(executionArn=execution_arn):
+                for event in page["events"]:
+                    output = json.loads(event.get("taskSucceededEventDetails", {}).get("output", "{}"))
+                    claimed = output.get("Payload")
+                    if isinstance(claimed, dict) and "input_s3_uri" in claimed:
+                        attempts.add(claimed["attempt"])
+        return attempts

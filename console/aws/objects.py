@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+_OTHER = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +66,25 @@ class Objects:
         with told("s3:GetObject"):
             return self._client.get_object(Bucket=bucket, Key=key)["Body"]  # type: ignore[return-value]  # reads and closes
 
-    def put(self, bucket: str, key: str, body: bytes) -> None:
+    def put_new(self, bucket: str, key: str, body: bytes) -> bool:
+        """Put an object; False when there is one of this key, which is left as it is."""
         with told("s3:PutObject"):
-            self._client.put_object(Bucket=bucket, Key=key, Body=body)
+            try:
+                self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _OTHER:
+                    return False
+                raise
+        return True
 
-    def copy(self, bucket: str, source: str, target_bucket: str, target: str) -> None:
-        """Copy within S3, in parts where the object is large."""
-        with told("s3:PutObject"):
-            self._client.copy(CopySource={"Bucket": bucket, "Key": source}, Bucket=target_bucket, Key=target)
+    def copy(self, bucket: str, key: str, etag: str, target_bucket: str, target: str) -> bool:
+        """Copy an object within S3, in parts where it is large; False when it is gone, or not any more of this etag."""
+        matching: Any = {"CopySourceIfMatch": etag}
+        with told("s3:CopyObject"):
+            try:
+                self._client.copy({"Bucket": bucket, "Key": key}, target_bucket, target, ExtraArgs=matching)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _OTHER | _MISSING:
+                    return False
+                raise
+        return True

@@ -1,12 +1,13 @@
-"""Runs the operators' commands as they run them."""
+"""Runs the operators' commands as they type them, in this process: a Python less to start for each."""
 
 from __future__ import annotations
 
-import os
-import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.support.stack import COMMAND
+from typer.testing import CliRunner
+
+from ahi_ingest import app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
     from tests.support.stack import RunningStack
 
 
-def ahi_ingest(stack: RunningStack, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def ahi_ingest(stack: RunningStack, *arguments: str | Path) -> Ran:
     """`ahi-ingest ARGUMENTS --state FOLDER`, on a terminal that is wide enough for whole lines."""
-    return subprocess.run(
-        [COMMAND, *arguments, "--state", stack.state],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        env={**os.environ, "COLUMNS": "250"},
-    )
+    typed = [*map(str, arguments), "--state", str(stack.state)]
+    result = CliRunner().invoke(app, typed, env={"COLUMNS": "250"}, catch_exceptions=False)
+    return Ran(result.exit_code, result.stdout, result.stderr)

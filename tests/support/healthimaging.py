@@ -173,6 +173,6 @@ def request_fault(error: str, times: int = 1, **more: Any) -> dict[str, Any]:
     return {"operation": "StartDICOMImportJob", "error": error, "times": times, **more}
 
 
-def set_faults(emulator: HealthImaging, **faults: Any) -> None:
+def set_faults(emulator: HealthImaging | Aws, **faults: Any) -> None:
     """Replace the emulator's faults; without any, clear them."""
     launch.set_faults(emulator.endpoint_url, **faults)

@@ -1,0 +1,195 @@
+"""`ahi-ingest rebuild`: the catalog again, of what S3, HealthImaging and Step Functions remember, by the Lambdas' own logic.
+
+1. Every association is registered, so that each knows what is later than it.
+2. Every attempt is claimed and its outputs are collected, in the order of their jobs: what an attempt left out, and why it was
+   made, follows from what had been recorded before it. Attempts at whole parts do not look back, and go side by side.
+3. Every association is indexed, in order, some at once, and gets its verdict.
+
+Each step may be repeated, so one that was broken off is done by the same command again. docs/replay.md names what cannot be
+known.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from console.history import Attempted, Remembered
+from console.planning import VERDICTS
+from console.stack import Stack
+from contract.keys import retries_prefix
+from contract.strict import ContractError
+from lambdas.catalog import Catalog, CatalogSettings, imports
+from lambdas.catalog.imports import COMPLETED
+from lambdas.errors import IngestError
+from lambdas.logic.claiming import Part, claim
+from lambdas.logic.following import follow
+from lambdas.logic.importing import record_failure
+from lambdas.logic.indexing import Slice, index_slice
+from lambdas.logic.issuers import DefaultIssuers
+from lambdas.logic.outputs import collect
+from lambdas.logic.reconciling import reconcile
+from lambdas.logic.registering import Plan, register
+
+_BATCH_MAX = 64
+_JOB_FAILED = "Import.JobFailed"  # workflows/import.asl.json, state JobEnded
+
+One = TypeVar("One")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRebuilt:
+    """Something that could not be rebuilt, and why."""
+
+    association: str
+    why: str
+
+
+class Rebuilding:
+    """Fills one catalog; `at_once` associations or attempts are dealt with side by side."""
+
+    def __init__(self, stack: Stack, target: CatalogSettings, issuers: DefaultIssuers, *, at_once: int) -> None:
+        self._stack = stack
+        self._target = target
+        self._issuers = issuers
+        self._at_once = at_once
+        self._local = threading.local()
+        self._catalogs: list[Catalog] = []
+        self._plans: dict[str, Plan] = {}
+        self._forced: set[str] = set()
+
+    def register(self, remembered: Sequence[Remembered]) -> Iterator[NotRebuilt | None]:
+        """Write the rows of associations; something, or None, for each as it is done. So do the others."""
+        yield from self._side_by_side(self._register, remembered, lambda one: one.announcement.message.association)
+
+    def import_(self, attempts: Sequence[Attempted]) -> Iterator[NotRebuilt | None]:
+        """Claim every attempt and record its results."""
+        for batch in self._batches(attempts):
+            problems = [self._guarded(self._claim, one, one.key.association) for one in batch]
+            claimed = [one for one, problem in zip(batch, problems, strict=True) if problem is None]
+            yield from (problem for problem in problems if problem is not None)
+            yield from self._side_by_side(self._collect, claimed, lambda one: one.key.association)
+
+    def index(self, remembered: Sequence[Remembered]) -> Iterator[NotRebuilt | None]:
+        """Index every association, and give it its verdict."""
+        yield from self._side_by_side(self._index, remembered, lambda one: one.announcement.message.association)
+
+    def close(self) -> None:
+        for catalog in self._catalogs:
+            catalog.close()
+
+    def _register(self, one: Remembered) -> None:
+        message = one.announcement.message
+        arn = one.run.arn if one.run else self._stack.execution_arn(message.association)
+        self._plans[message.association] = register(
+            self._catalog,
+            self._stack.cloud.storage,
+            self._stack.cloud.executions,
+            announcement=one.announcement,
+            execution_arn=arn,
+        )
+        if one.announcement.force:
+            self._forced.add(message.association)
+
+    def _batches(self, attempts: Iterable[Attempted]) -> Iterator[list[Attempted]]:
+        """An attempt at copies, or at a part whose attempt before is in the batch, needs what was recorded before it."""
+        batch: list[Attempted] = []
+        for one in attempts:
+            looks_back = self._staged(one) or any(_part(one) == _part(other) for other in batch)
+            if batch and (looks_back or len(batch) == _BATCH_MAX):
+                yield batch
+                batch = []
+            batch.append(one)
+        if batch:
+            yield batch
+
+    def _staged(self, one: Attempted) -> bool:
+        prefix = retries_prefix(one.edge, *_part(one), one.key.attempt)
+        return next(self._stack.cloud.objects.below(self._stack.bucket, prefix), None) is not None
+
+    def _claim(self, one: Attempted) -> None:
+        key = one.key
+        if self._catalog.transaction(lambda cursor: imports.exists(cursor, key)):
+            return  # by a run that was broken off
+        for force in sorted({key.association in self._forced, True}):
+            part = Part(
+                association=key.association,
+                edge=one.edge,
+                bucket=self._stack.bucket,
+                part=key.part,
+                force=force,
+                failed_only=key.attempt > 1,
+            )
+            claimed = claim(self._catalog, self._stack.cloud.storage, part, execution_arn=one.execution_arn)
+            if claimed.attempt == key.attempt:
+                return
+        raise ContractError(f"part {key.part}, attempt {key.attempt}: nothing that is known calls for it")
+
+    def _collect(self, one: Attempted) -> None:
+        catalog, storage, key = self._catalog, self._stack.cloud.storage, one.key
+        if one.status == COMPLETED:
+            bucket, job_id, folder = self._stack.bucket, one.job_id, one.output_s3_uri
+            collect(catalog, storage, key, edge=one.edge, bucket=bucket, job_id=job_id, job_output_s3_uri=folder)
+        else:
+            record_failure(catalog, key, job_id=one.job_id, job_failed=True, error=_JOB_FAILED, cause=one.message)
+
+    def _index(self, one: Remembered) -> None:
+        message = one.announcement.message
+        for planned in self._plans[message.association].slices:
+            wanted = Slice(
+                association=message.association,
+                edge=message.edge,
+                bucket=message.bucket,
+                part=planned.part,
+                first=planned.first,
+                count=planned.count,
+            )
+            index_slice(self._catalog, self._stack.cloud.storage, wanted, self._issuers)
+        run = one.run
+        if run is None or run.status == "SUCCEEDED" or run.error in VERDICTS:
+            arn = run.arn if run else self._stack.execution_arn(message.association)
+            self._reconcile(message.association, arn)
+        if run is not None:
+            follow(self._catalog, self._stack.cloud.executions, run.arn)
+
+    def _reconcile(self, association: str, arn: str) -> None:
+        try:
+            reconcile(self._catalog, association=association, execution_arn=arn)
+        except IngestError as error:
+            if type(error).__name__ not in VERDICTS:
+                raise
+
+    @property
+    def _catalog(self) -> Catalog:
+        """This thread's connection."""
+        if not hasattr(self._local, "catalog"):
+            self._local.catalog = Catalog(lambda: self._target)
+            self._catalogs.append(self._local.catalog)
+        catalog: Catalog = self._local.catalog
+        return catalog
+
+    def _side_by_side(
+        self, act: Callable[[One], None], them: Iterable[One], name: Callable[[One], str]
+    ) -> Iterator[NotRebuilt | None]:
+        with ThreadPoolExecutor(self._at_once) as pool:
+            yield from pool.map(lambda one: self._guarded(act, one, name(one)), them)
+
+    def _guarded(self, act: Callable[[One], None], one: One, association: str) -> NotRebuilt | None:
+        """What belongs to one association alone is told, and the others go on. The catalog being away ends it all."""
+        try:
+            act(one)
+        except (ContractError, KeyError) as error:
+            return NotRebuilt(association=association, why=str(error))
+        except IngestError as error:
+            if type(error).__name__.startswith("Catalog."):
+                raise
+            return NotRebuilt(association=association, why=f"{type(error).__name__}: {error}")
+        return None
+
+
+def _part(one: Attempted) -> tuple[str, int]:
+    return one.key.association, one.key.part
