@@ -60,6 +60,7 @@ class CatalogStack(Stack):
                 execute_after=[self.cluster] if self.cluster else [],
             )
         CfnOutput(self, "MigrateCatalogFunctionName", value=self.migrate.function_name)
+        CfnOutput(self, "CatalogSecretArn", value=self._secret_arn)
 
     @property
     def environment_of_functions(self) -> dict[str, str]:

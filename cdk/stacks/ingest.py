@@ -276,6 +276,7 @@ class IngestStack(Stack):
         outputs = {
             "IngestStateMachineArn": self._ingest_arn,
             "ImportStateMachineArn": self._import_arn,
+            "DatastoreId": self._datastore_id,
             "FailuresTopicArn": self._failures.topic_arn,
             "EventDeadLettersUrl": self._event_dead_letters.queue_url,
         }
