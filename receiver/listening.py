@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from receiver.dicom.admission import Admission, AdmissionRules
-from receiver.dicom.association import Timeouts
 from receiver.dicom.counts import LocalCounts, SharedCounts
+from receiver.dicom.host import Timeouts
 from receiver.dicom.listener import Listener, Port, open_port
-from receiver.dicom.p_data import SlowestPace
+from receiver.dicom.pace import SlowestPace
 from receiver.dicom.reports import CommitmentProvider
 from receiver.dicom.tls import server_context
 from receiver.dicom.visitor import Acceptor

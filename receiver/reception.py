@@ -20,8 +20,8 @@ from contract import Ending
 from contract.strict import utc_now
 from contract.uids import uid_from_wire
 from receiver.counters import Counters
-from receiver.dicom.p_data import ObjectRefusedError, ObjectSink, StoreRequest
 from receiver.dicom.status import StoreStatus
+from receiver.dicom.storing import ObjectRefusedError, ObjectSink, StoreRequest
 from receiver.disk import Disk
 from receiver.part10 import head_bytes
 from receiver.spool import AssociationFolder, ObjectWriter, StoredObject
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class AssociationReception:
-    """What the receiver does with one association (receiver.dicom.association.Reception)."""
+    """What the receiver does with one association (receiver.dicom.host.Reception)."""
 
     def __init__(
         self,

@@ -16,8 +16,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -28,79 +27,19 @@ from contract import Ending
 from receiver.dicom import machine, pdu
 from receiver.dicom.admission import ae_title
 from receiver.dicom.connection import Connection
+from receiver.dicom.host import Host, NotAuthorized, Reception, Timeouts
 from receiver.dicom.items import MalformedPduError
-from receiver.dicom.negotiation import Negotiation, Service, service_of
-from receiver.dicom.p_data import (
-    PDU_MAX_BYTES,
-    ObjectReceiver,
-    ObjectRefusedError,
-    ObjectSink,
-    Outcome,
-    PDataLoop,
-    SlowestPace,
-    StoreContext,
-    StoreRequest,
-)
-from receiver.dicom.reports import CommitmentProvider, ReportPeer, Reports
+from receiver.dicom.negotiation import Service, service_of
+from receiver.dicom.p_data import PDU_MAX_BYTES, Outcome, PDataLoop
+from receiver.dicom.reports import ReportPeer, Reports
 from receiver.dicom.services import AcceptedContext, Services
-from receiver.dicom.status import ContextResult, Rejection, StoreStatus
+from receiver.dicom.status import ContextResult
+from receiver.dicom.storing import StoreContext
 
 _REPORTS_EVERY_SECONDS = 0.2
 """How long a peer must be silent before a commitment result is sent to it."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long a peer is waited for, in seconds."""
-
-    idle: float
-    """In an association."""
-    artim: float
-    """For a TLS handshake, for a request, and for the peer to close (PS3.8 9.1.5)."""
-    dimse: float
-    """For the response to a request of ours."""
-    slowest: SlowestPace
-    """Within a message."""
-
-
-class Reception(ObjectReceiver, Protocol):
-    """What the receiver does with one association."""
-
-    association: str
-    """The association id, for log lines."""
-
-    def end(self, ending: Ending) -> None:
-        """The association ended. Called once."""
-
-
-class Host(Protocol):
-    """What the receiver decides about associations. Called from their threads."""
-
-    @property
-    def negotiation(self) -> Negotiation:
-        """How presentation contexts are answered."""
-
-    @property
-    def peer(self) -> str:
-        """The peer's address, for log lines."""
-
-    @property
-    def commitments(self) -> CommitmentProvider | None:
-        """Who commits, where somebody does."""
-
-    def admit(self, request: pdu.AssociateRq) -> Rejection | None:
-        """Accept the association, or reject it."""
-
-    def may_store(self, calling_ae: bytes) -> bool:
-        """Whether the objects of this AE are taken."""
-
-    def accepted(self, *, calling_ae: bytes, called_ae: bytes) -> Reception:
-        """The association was accepted; AE titles as on the wire."""
-
-    def ended(self) -> None:
-        """The accepted association ended; its connection may be open for a moment yet."""
 
 
 class ServedAssociation(Association):
@@ -158,7 +97,7 @@ class ServedAssociation(Association):
             number: StoreContext(context.transfer_syntax) if context.service is Service.STORAGE else None
             for number, context in contexts.items()
         }
-        objects = reception if self._host.may_store(request.calling_ae) else _NotAuthorized(reception)
+        objects = reception if self._host.may_store(request.calling_ae) else NotAuthorized(reception)
         self._loop = PDataLoop(self._connection.sock, stored, objects, self._timeouts.slowest)
         self._services = Services(contexts, self._host.commitments, self._reports(request, contexts, reception.association))
         self.acse.send_accept()
@@ -353,13 +292,3 @@ def _body_length(head: bytes, state: str) -> int:
     if length > PDU_MAX_BYTES:
         raise MalformedPduError("a PDU of impossible length")
     return length
-
-
-class _NotAuthorized:
-    """Refuses the objects of a peer that may open associations, to verify for example, and store nothing."""
-
-    def __init__(self, reception: Reception) -> None:
-        self.refused = reception.refused
-
-    def begin_object(self, _request: StoreRequest) -> ObjectSink:
-        raise ObjectRefusedError(StoreStatus.NOT_AUTHORIZED)

@@ -21,8 +21,8 @@ from typing import NamedTuple
 from pynetdicom import AE, _config
 
 from receiver.dicom.admission import Admission
-from receiver.dicom.association import Timeouts
 from receiver.dicom.connection import Connection
+from receiver.dicom.host import Timeouts
 from receiver.dicom.negotiation import Negotiation
 from receiver.dicom.reports import CommitmentProvider
 from receiver.dicom.visitor import Acceptor, FrontDesk, Visitor

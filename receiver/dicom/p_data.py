@@ -16,11 +16,12 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 from receiver.dicom import pdu
 from receiver.dicom.items import MalformedPduError
+from receiver.dicom.pace import Pace, SlowestPace
 from receiver.dicom.status import UNRECOGNIZED_OPERATION, StoreStatus
+from receiver.dicom.storing import ObjectReceiver, ObjectRefusedError, ObjectSink, StoreContext, StoreRequest
 
 BUFFER_BYTES = 256 * 1024
 PDU_MAX_BYTES = 1024 * 1024
@@ -30,62 +31,6 @@ MESSAGE_MAX_BYTES = 32 * 1024 * 1024
 """Longest data set of a message that is not C-STORE; such a message is kept in memory."""
 
 _GIVEN_BACK = frozenset((pdu.C_ECHO_RQ, pdu.N_ACTION_RQ, pdu.N_EVENT_REPORT_RSP))
-
-
-@dataclass(frozen=True, slots=True)
-class StoreContext:
-    """An accepted presentation context under which objects may be stored."""
-
-    transfer_syntax: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
-    """A C-STORE-RQ: UIDs as on the wire."""
-
-    context_id: int
-    message_id: int
-    sop_class: bytes
-    sop_instance: bytes
-    transfer_syntax: bytes
-
-
-class ObjectRefusedError(Exception):
-    """An object is not kept, for another reason than the disk's.
-
-    `offending_elements` are tags, such as 0x00080018; `comment` is for the sender's log: at most 64 characters of ASCII, and
-    no patient data (PS3.7 Annex C).
-    """
-
-    def __init__(self, status: StoreStatus, *, offending_elements: tuple[int, ...] = (), comment: str = "") -> None:
-        super().__init__(comment or status.name)
-        self.status, self.offending_elements, self.comment = status, offending_elements, comment
-
-
-class ObjectSink(Protocol):
-    """Where one object's data set goes. After an error it is discarded already.
-
-    OSError is answered 0xA700, ObjectRefusedError with its own status; the rest of the object is read and thrown away.
-    """
-
-    def write(self, chunks: list[memoryview]) -> None:
-        """Take the next bytes; the chunks are valid during the call only. Raises OSError, ObjectRefusedError."""
-
-    def commit(self) -> None:
-        """Keep the object: when this returns, it is acknowledged. Raises OSError, ObjectRefusedError."""
-
-    def discard(self) -> None:
-        """Forget the object."""
-
-
-class ObjectReceiver(Protocol):
-    """Who takes the objects of one association."""
-
-    def begin_object(self, request: StoreRequest) -> ObjectSink:
-        """A new object. Raises OSError, ObjectRefusedError."""
-
-    def refused(self, status: StoreStatus) -> None:
-        """An object is answered with another status than success. Called once for each."""
 
 
 class Outcome(enum.Enum):
@@ -101,14 +46,6 @@ class Outcome(enum.Enum):
     """Nothing came within the socket's timeout."""
     SLOW = enum.auto()
     """The peer sends a message more slowly than it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlowestPace:
-    """A peer that within a message kept us waiting for `seconds` must have sent `bytes_per_second` meanwhile; 0 is no limit."""
-
-    bytes_per_second: float = 0
-    seconds: float = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +80,10 @@ class PDataLoop:
         sock: socket.socket,
         contexts: Mapping[int, StoreContext | None],
         objects: ObjectReceiver,
-        slowest: SlowestPace = SlowestPace(),
+        slowest: SlowestPace,
     ) -> None:
         """`contexts` has every accepted context, None where nothing may be stored."""
-        self._sock, self._contexts, self._objects, self._slowest = sock, contexts, objects, slowest
-        self._waited_seconds, self._waited_bytes = 0.0, 0  # within the message that is being received
+        self._sock, self._contexts, self._objects, self._pace = sock, contexts, objects, Pace(slowest)
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -204,8 +140,8 @@ class PDataLoop:
             self._end += count
             self.received_bytes += count
             if not within_message:
-                self._waited_seconds, self._waited_bytes = 0.0, 0
-            elif self._is_slow(count, monotonic() - asked_at):
+                self._pace.begin()
+            elif self._pace.is_too_slow(count, monotonic() - asked_at):
                 return Outcome.SLOW
 
     @property
@@ -214,16 +150,6 @@ class PDataLoop:
         return not (
             self._end > self._start or self._pdu_left or self._pdv_left or self._request or self._command or self._other
         )
-
-    def _is_slow(self, count: int, waited_seconds: float) -> bool:
-        """Whether the peer is below its pace, now that another read took so long. Our own slowness is not its fault."""
-        self._waited_seconds += waited_seconds
-        self._waited_bytes += count
-        if self._waited_seconds < self._slowest.seconds:
-            return False
-        slow = self._waited_bytes < self._slowest.bytes_per_second * self._waited_seconds
-        self._waited_seconds, self._waited_bytes = 0.0, 0
-        return slow
 
     def _use_buffer(self) -> Outcome | None:
         """Use what the buffer holds. None when more has to be read."""

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from pynetdicom import AE
 
 from receiver.dicom.admission import Admission
-from receiver.dicom.association import Reception, ServedAssociation, Timeouts
+from receiver.dicom.association import ServedAssociation
 from receiver.dicom.connection import Connection
+from receiver.dicom.host import Reception, Timeouts
 from receiver.dicom.negotiation import Negotiation
 from receiver.dicom.pdu import AssociateRq
 from receiver.dicom.reports import CommitmentProvider
@@ -90,7 +91,7 @@ class Visitor(threading.Thread):
         self.closed = True
         self.ended()
 
-    # What the association asks of its host (receiver.dicom.association.Host).
+    # What the association asks of its host (receiver.dicom.host.Host).
 
     def admit(self, request: AssociateRq) -> Rejection | None:
         desk = self._desk
