@@ -92,6 +92,14 @@ class Fault:
     kind: Kind
 
 
+def patch_handlers(monkeypatch: pytest.MonkeyPatch, **made: object) -> None:
+    """Let every handler use these in place of what its environment would make, by the names of handlers.environment."""
+    for module in _MODULES:
+        for name, one in made.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda one=one: one)
+
+
 class Rehearsal:
     """One association's executions, from the first to the one that ends well. Use as a context manager."""
 
@@ -120,11 +128,7 @@ class Rehearsal:
 
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let handlers use this cloud."""
-        made = {"catalog": lambda: self._catalog, "storage": lambda: self._s3, "executions": lambda: self}
-        for module in _MODULES:
-            for name, make in made.items():
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, make)
+        patch_handlers(monkeypatch, catalog=self._catalog, storage=self._s3, executions=self)
 
     # What an operator, or an accident, does
 
