@@ -3,9 +3,9 @@
 Statements keep to what MySQL 8.0 (Aurora) and MariaDB 10.11 (local) both take. Every write is an upsert by a key that a
 repeat finds again, so any transaction may be run again, also one whose commit was not heard of.
 
-Locks are taken in one order everywhere: association, import_job, stored_object, instance, series, study, patient,
-image_set, conflict, change_log; rows of one table by ascending key. What many slices share (series, study, patient) comes
-late, so that it is held shortly. There are no foreign keys: indexing and importing write in any order.
+Locks are taken in one order everywhere: association, import_job, import_scope, staged_copy, stored_object, instance, series,
+study, patient, image_set, conflict, change_log; rows of one table by ascending key. What many slices share (series, study,
+patient) comes late, so that it is held shortly. There are no foreign keys: indexing and importing write in any order.
 """
 
 from __future__ import annotations

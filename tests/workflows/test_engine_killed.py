@@ -78,8 +78,8 @@ def test_kill_9_in_the_middle_of_20_executions_completes_all_with_one_job_each(
     patch_handlers(monkeypatch, catalog=ingest_catalog, storage=s3, executions=None)  # no lease is held by another
     cloud = Cloud(MemoryImaging(s3))
     with AwsEndpoint(cloud.answer) as endpoint:
-        options = ("--state", str(tmp_path / "engine"), "--lambda-endpoint", endpoint.url)
-        options += ("--medical-imaging-endpoint", endpoint.url)
+        options = ["--state", str(tmp_path / "engine"), "--lambda-endpoint", endpoint.url]
+        options += ["--medical-imaging-endpoint", endpoint.url]
         with engine(*options) as (process, client):
             made = client.create_state_machine(name="import", definition=definition("import"), roleArn=ROLE_ARN)
             ingest = definition("ingest", made["stateMachineArn"])
