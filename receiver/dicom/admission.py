@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,7 +21,10 @@ from receiver.dicom.status import (
     Rejection,
 )
 
+_log = logging.getLogger(__name__)
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +52,12 @@ class Admission:
         self.rules, self._counts, self._has_room = rules, counts, has_room
 
     def admit(self, request: AssociateRq, peer: str) -> Rejection | tuple[str, ...]:
-        """Why the request is rejected; otherwise what to `give_back` when its connection is closed."""
-        rules = self.rules
+        """Why the request is rejected; otherwise what to `give_back` when its association ends."""
         calling_ae, address = ae_title(request.calling_ae), _address(peer)
+        return self._refusal(request, calling_ae, address) or self._take(calling_ae, address)
+
+    def _refusal(self, request: AssociateRq, calling_ae: str, address: _Address) -> Rejection | None:
+        rules = self.rules
         if request.application_context != APPLICATION_CONTEXT:
             return APPLICATION_CONTEXT_NOT_SUPPORTED
         if rules.networks and not any(address in network for network in rules.networks):
@@ -58,19 +66,32 @@ class Admission:
             return CALLING_AE_NOT_RECOGNIZED
         if rules.called_ae_titles and ae_title(request.called_ae) not in rules.called_ae_titles:
             return CALLED_AE_NOT_RECOGNIZED
-        if not self._has_room():
-            return TEMPORARY_CONGESTION
+        return None if self._has_room() else TEMPORARY_CONGESTION
+
+    def _take(self, calling_ae: str, address: _Address) -> Rejection | tuple[str, ...]:
         limits = {
-            "all": rules.max_associations,
-            f"ae {calling_ae}": rules.max_associations_per_ae,
-            f"address {address}": rules.max_associations_per_address,
+            "all": self.rules.max_associations,
+            f"ae {calling_ae}": self.rules.max_associations_per_ae,
+            f"address {address}": self.rules.max_associations_per_address,
         }
         limits = {name: limit for name, limit in limits.items() if limit}
-        return tuple(limits) if self._counts.take(limits) else LOCAL_LIMIT_EXCEEDED
+        try:
+            return tuple(limits) if self._counts.take(limits) else LOCAL_LIMIT_EXCEEDED
+        except OSError as error:
+            _log.error("associations cannot be counted", extra={"error": error.strerror})
+            return TEMPORARY_CONGESTION
 
     def give_back(self, taken: tuple[str, ...]) -> None:
-        """An admitted association's connection is closed."""
-        self._counts.give_back(taken)
+        """An admitted association ended."""
+        try:
+            self._counts.give_back(taken)
+        except OSError as error:  # siblings learn of it with the next one
+            _log.error("associations cannot be counted", extra={"error": error.strerror})
+
+    def close(self) -> None:
+        """No more associations of this process."""
+        with contextlib.suppress(OSError):
+            self._counts.close()
 
 
 def ae_title(raw: bytes) -> str:
@@ -78,7 +99,7 @@ def ae_title(raw: bytes) -> str:
     return uid_from_wire(raw).strip()
 
 
-def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _address(peer: str) -> _Address:
     """The peer's address; an IPv4 peer of an IPv6 socket is an IPv4 address."""
     address = ipaddress.ip_address(peer)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -15,13 +15,16 @@ from typing import Protocol
 
 
 class AssociationCounts(Protocol):
-    """Counts by name (all, an AE title, an address). Safe to call from several threads."""
+    """Counts by name (all, an AE title, an address). Safe to call from several threads. Every method raises OSError."""
 
     def take(self, limits: Mapping[str, int]) -> bool:
         """Count one more under each name; False, and nothing is counted, when one of them is at its limit."""
 
     def give_back(self, names: Iterable[str]) -> None:
-        """Count one less under each name."""
+        """Count one less under each name, also when an error is raised."""
+
+    def close(self) -> None:
+        """Count nothing of this process any more."""
 
 
 class LocalCounts:
@@ -42,6 +45,9 @@ class LocalCounts:
         with self._lock:
             self._counts.subtract(names)
             self._counts += Counter()  # drops the names that are at zero
+
+    def close(self) -> None:
+        pass
 
 
 class SharedCounts:
@@ -69,7 +75,11 @@ class SharedCounts:
             if any(total[name] >= limit for name, limit in limits.items()):
                 return False
             self._counts.update(limits.keys())
-            self._write()
+            try:
+                self._write()
+            except OSError:
+                self._counts.subtract(limits.keys())
+                raise
             return True
 
     def give_back(self, names: Iterable[str]) -> None:
@@ -79,7 +89,6 @@ class SharedCounts:
             self._write()
 
     def close(self) -> None:
-        """Count nothing of this process any more."""
         with self._alone():
             self._path.unlink(missing_ok=True)
             os.close(self._file)

@@ -132,6 +132,8 @@ class Listener:
             visitor.join(5)
             if visitor.is_alive():
                 _log.error("a connection's thread did not end", extra={"peer": visitor.peer})
+        if not self.connections:
+            self._desk.admission.close()
 
     def _accept(self) -> None:
         with self._woken, selectors.DefaultSelector() as selector:

@@ -86,6 +86,31 @@ def test_a_hundred_silent_connections_hold_up_none_of_sixteen_senders(edge: Edge
         edge.announced(16)
 
 
+@pytest.mark.parametrize("end", ["idle", "release", "malformed"])
+def test_a_connection_that_the_peer_does_not_close_is_closed(tmp_path: Path, end: str) -> None:
+    with running_edge(tmp_path, idle_timeout_seconds=0.3, artim_timeout_seconds=0.3) as edge:
+        peer = RawPeer(edge.port, STORAGE)
+        assert peer.store(b"1.9", small_data_set()) == 0
+        peer.sock.sendall({"idle": b"", "release": pdu.RELEASE_RQ_PDU, "malformed": b"\x09\0\0\0\0\4xxxx"}[end])
+        assert peer.receive()[0] == (pdu.RELEASE_RP if end == "release" else pdu.ABORT)
+        until(lambda: edge.receiver.connections == 0, "closed")
+        peer.sock.close()
+
+
+def test_a_peer_that_reads_no_answers_is_closed(tmp_path: Path) -> None:
+    with running_edge(tmp_path, idle_timeout_seconds=0.5, artim_timeout_seconds=0.3) as edge:
+        peer = RawPeer(edge.port, STORAGE)
+        unserved = pdu.command_pdu(
+            1, ((pdu.COMMAND_FIELD, 0x0020), (pdu.MESSAGE_ID, 7), (pdu.COMMAND_DATA_SET_TYPE, pdu.NO_DATA_SET))
+        )
+        peer.sock.settimeout(0.2)
+        with contextlib.suppress(OSError):
+            while True:
+                peer.sock.sendall(unserved * 1000)
+        until(lambda: edge.receiver.connections == 0, "closed", 10)
+        peer.sock.close()
+
+
 def test_a_peer_that_sends_an_object_too_slowly_is_aborted(tmp_path: Path) -> None:
     with running_edge(tmp_path, slowest_bytes_per_second=100_000, slowest_seconds=0.2) as edge:
         peer = RawPeer(edge.port, STORAGE)

@@ -118,3 +118,19 @@ def test_what_other_processes_hold_counts_until_they_die(tmp_path: Path) -> None
     assert len(list((tmp_path / "run").glob("*.counts"))) == 1
     ours.close()
     assert list((tmp_path / "run").glob("*.counts")) == []
+
+
+def test_an_association_that_cannot_be_counted_is_put_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counts = SharedCounts(tmp_path / "run")
+    asked = admission(counts=counts)
+    with monkeypatch.context() as full:
+        full.setattr("os.pwrite", _raise_no_space)
+        assert asked.admit(request(), "10.0.0.1") == Rejection(2, 3, 1)
+    taken = asked.admit(request(), "10.0.0.1")
+    assert not isinstance(taken, Rejection)
+    asked.give_back(taken)
+    asked.close()
+
+
+def _raise_no_space(*_: object) -> int:
+    raise OSError(28, "No space left on device")
