@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -107,6 +108,9 @@ class DyingCloud:
 
     def put_file(self, key: str, open_file: Callable[[], IO[bytes]], size_bytes: int) -> None:
         raise AssertionError("these objects are small")
+
+    def replace(self, key: str, content: bytes) -> datetime:
+        return self._cloud.replace(key, content)
 
     def send_message(self, body: str) -> None:
         self._death.may_come("send", "")

@@ -1,133 +1,187 @@
 """kill -9 of the receiver in the middle of associations under load, start again, and count.
 
-Every object that was answered 0x0000 must be in S3 with the bytes that were sent, in exactly one manifest, once; and no folder
-may be left. Senders keep their own record of what was acknowledged, as a modality would.
+Every object that was answered 0x0000 must be in S3 with the bytes that were sent, in exactly one manifest, once; what is
+faulty must be in quarantine there; each manifest must have been announced; and no folder may be left. The receiver runs with
+one worker or several; killed are a worker, the supervisor, or all at once.
 """
 
 from __future__ import annotations
 
-import hashlib
+import os
 import random
-import threading
+import signal
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from contract import Ending
-from receiver.dicom import pdu
-from receiver.dicom.items import MalformedPduError
+from contract.manifest import AssociationManifest, PartManifest
+from contract.message import InboundMessage
+from contract.strict import from_json
+from local.processes import Process
 from receiver.index import index_bytes
-from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, association_folders, small_data_set, until
+from tests.crash.senders import Record, Senders
+from tests.support.processes import receiver_pid, worker_pids
+from tests.support.receiver import EdgeProcess, association_folders, until
 
-SENDERS = 3
-OBJECT_BYTES = 60_000
+_WITHIN_SECONDS = 120
+_KILLED_WORKERS_MAX = 8  # then all are killed: a supervisor waits longer after each
 
 
 @dataclass
 class Figures:
-    """What a run of cycles came to; all but the first three must be 0."""
+    """What cycles came to. The last six must be 0."""
 
     cycles: int = 0
+    killed_workers: int = 0
+    killed_supervisors: int = 0
+    killed_all: int = 0
     acknowledged: int = 0
+    quarantined: int = 0
     associations: int = 0
     lost: int = 0
     twice: int = 0
-    folders_left: int = 0
+    unlisted: int = 0
     wrong_bytes: int = 0
+    unannounced: int = 0
+    folders_left: int = 0
 
     @property
     def good(self) -> bool:
-        return self.lost == self.twice == self.folders_left == self.wrong_bytes == 0
+        return not any((self.lost, self.twice, self.unlisted, self.wrong_bytes, self.unannounced, self.folders_left))
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
 
     def __str__(self) -> str:
         return (
-            f"{self.cycles} cycles of kill -9: {self.acknowledged} objects acknowledged in {self.associations} associations, "
-            f"{self.lost} lost, {self.twice} twice in a manifest, {self.wrong_bytes} with other bytes, "
-            f"{self.folders_left} folders left"
+            f"{self.cycles} cycles of kill -9 ({self.killed_workers} of a worker, {self.killed_supervisors} of the supervisor, "
+            f"{self.killed_all} of all): {self.acknowledged} objects acknowledged in {self.associations} associations, "
+            f"{self.quarantined} of them quarantined; {self.lost} lost, {self.twice} twice in a manifest, "
+            f"{self.unlisted} in S3 and in no manifest, {self.wrong_bytes} with other bytes, "
+            f"{self.unannounced} manifests without a message, {self.folders_left} folders left"
         )
 
 
-@dataclass
-class _Record:
-    """What senders were told."""
+class Victim:
+    """A receiver that is killed and started again."""
 
-    digests: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> digest of what was sent
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, edge: EdgeProcess, workers: int, chance: random.Random) -> None:
+        self.edge = replace(edge, changes=edge.changes | {"WORKERS": str(workers)})
+        self._workers, self._chance = workers, chance
+        self._running = False
+        self._orphans: list[Process] = []
+        self._killed_workers = 0
 
-    def more_than(self, count: int) -> bool:
-        return len(self.digests) > count
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if not self._running:
+            self.edge.start()
+            self._running, self._killed_workers = True, 0
+
+    def kill(self, figures: Figures) -> None:
+        """Kill some of it, and what is still there of one whose supervisor was killed before."""
+        self._kill_orphans()
+        may_be_one = self._workers > 1 and self._killed_workers < _KILLED_WORKERS_MAX
+        kind = self._chance.choices(("worker", "supervisor", "all"), (6, 1, 1))[0] if may_be_one else "all"
+        if kind == "worker" and (workers := sorted(worker_pids(self.edge))):
+            with suppress(ProcessLookupError):
+                os.kill(self._chance.choice(workers), signal.SIGKILL)
+            self._killed_workers += 1
+            figures.killed_workers += 1
+            return
+        assert self.edge.process is not None
+        if kind == "supervisor":
+            os.kill(receiver_pid(self.edge), signal.SIGKILL)
+            self._orphans.append(self.edge.process)
+            figures.killed_supervisors += 1
+        else:
+            self.edge.kill()
+            figures.killed_all += 1
+        self._running = False
+
+    def stop(self) -> None:
+        self.edge.stop()
+        self._kill_orphans()
+
+    def _kill_orphans(self) -> None:
+        for process in self._orphans:
+            process.kill()
+        self._orphans.clear()
 
 
-def run_cycles(edge: EdgeProcess, cycles: int, seed: int = 1) -> Figures:
+def run_cycles(edge: EdgeProcess, cycles: int, *, seed: int = 1, workers: int = 4, dcmtk: bool = True) -> Figures:
     """Kill and restart `edge` so many times, let it finish, and compare."""
-    chance, record = random.Random(seed), _Record()
+    chance, record, figures = random.Random(seed), Record(), Figures(cycles=cycles)
+    victim = Victim(edge, workers, chance)
+
+    def more_than(count: int) -> bool:
+        return len(record.digests) > count
+
     for cycle in range(cycles):
-        edge.start()
-        stopping = threading.Event()
-        senders = [
-            threading.Thread(target=_send, args=(edge.port, f"2.25.{cycle}.{number}", record, stopping))
-            for number in range(SENDERS)
-        ]
-        for sender in senders:
-            sender.start()
-        until(partial(record.more_than, len(record.digests)), "objects acknowledged")
-        time.sleep(chance.uniform(0, 0.3))  # the moment of death is what a cycle varies
-        edge.kill()
-        stopping.set()
-        for sender in senders:
-            sender.join()
-    edge.start()
-    figures = Figures(cycles=cycles, acknowledged=len(record.digests))
-    _compare(edge, record, figures)
-    edge.stop()
+        victim.start()
+        with Senders(victim.edge.port, record, f"2.25.{seed}.{cycle}", peers=3, dcmtk=dcmtk):
+            until(partial(more_than, len(record.digests)), "objects acknowledged", within_seconds=_WITHIN_SECONDS)
+            time.sleep(chance.uniform(0, 0.4))  # the moment of death is what a cycle varies
+            victim.kill(figures)
+    victim.start()
+    compare(victim.edge, record, figures)
+    victim.stop()
     return figures
 
 
-def _send(port: int, prefix: str, record: _Record, stopping: threading.Event) -> None:
-    """Associations of some objects each, until the receiver is gone."""
-    number = 0
-    try:
-        while not stopping.is_set():
-            peer = RawPeer(port, {1: (CT, (EXPLICIT,))}, calling_ae=b"CRASH")
-            try:
-                if peer.answer[0] != pdu.ASSOCIATE_AC:
-                    return
-                for _ in range(20):
-                    number += 1
-                    uid = f"{prefix}.{number}"
-                    data = small_data_set(more=uid.encode()) + number.to_bytes(4, "big") * (OBJECT_BYTES // 4)
-                    if peer.store(uid.encode(), data) == 0:
-                        with record.lock:
-                            record.digests[uid] = hashlib.sha256(data).hexdigest()
-                peer.release()
-            finally:
-                peer.sock.close()
-    except (OSError, AssertionError, MalformedPduError):
-        return  # killed: what was not answered was not acknowledged
-
-
-def _compare(edge: EdgeProcess, record: _Record, figures: Figures) -> None:
+def compare(edge: EdgeProcess, record: Record, figures: Figures) -> None:
     """Wait for the receiver to finish, and count in S3."""
-    deadline = time.monotonic() + 60
-    while association_folders(edge.spool) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    _wait(lambda: not association_folders(edge.spool))
     figures.folders_left = len(association_folders(edge.spool))
-    manifests = {key for key in edge.keys("manifests/") if key.endswith("/manifest.json")}
-    announced = edge.announced(len(manifests)) if manifests else []
-    seen: Counter[str] = Counter()
-    for one in announced:
-        assert one.manifest.ending in {Ending.RECOVERED, Ending.RELEASED, Ending.LOST}
-        seen.update(entry.sop_instance_uid for entry in one.entries)
-    listed = {entry.key: entry for one in announced for entry in one.entries}
-    figures.associations = len(announced)
-    figures.lost = sum(1 for uid in record.digests if seen[uid] == 0)
-    figures.twice = sum(1 for count in seen.values() if count > 1)
-    stored = edge.keys("instances/")
-    looked_into = random.Random(figures.acknowledged).sample(sorted(stored), min(len(stored), 100))
-    for entry in listed.values():
-        in_s3 = index_bytes(edge.content(entry.key)).digest if entry.key in looked_into else entry.digest
-        if not record.digests.get(entry.sop_instance_uid, entry.digest) == entry.digest == in_s3:
-            figures.wrong_bytes += 1
-    figures.lost += len(listed.keys() - stored)
-    figures.twice += len(stored - listed.keys())
+    keys = edge.keys("manifests/")
+    manifests = [from_json(AssociationManifest, edge.content(key)) for key in keys if key.endswith("/manifest.json")]
+    parts = [from_json(PartManifest, edge.content(key)) for key in keys if not key.endswith("/manifest.json")]
+    entries = [entry for part in parts for entry in part.entries]
+    quarantined = [held for manifest in manifests for held in manifest.quarantined]
+    named = {entry.key for entry in entries} | {held.key for held in quarantined}
+    stored = edge.keys("instances/") | edge.keys("quarantine/")
+
+    listed = Counter([entry.sop_instance_uid for entry in entries] + [held.sop_instance_uid for held in quarantined])
+    in_quarantine = {held.sop_instance_uid for held in quarantined}
+    figures.acknowledged, figures.associations = len(record.digests), len(manifests)
+    figures.quarantined = len(record.faulty)
+    figures.lost = sum(1 for uid in record.digests if not listed[uid])
+    figures.lost += sum(1 for uid in record.faulty if uid not in in_quarantine)
+    figures.lost += len(named - stored)
+    figures.twice = sum(1 for count in listed.values() if count > 1)
+    figures.unlisted = len(stored - named)
+
+    looked_into = random.Random(len(stored)).sample(sorted(stored), min(len(stored), 100))
+    digests = {entry.key: entry.digest for entry in entries}
+    digests |= {held.key: record.digests.get(held.sop_instance_uid, "") for held in quarantined}
+    for entry in entries:
+        figures.wrong_bytes += record.digests.get(entry.sop_instance_uid, entry.digest) != entry.digest
+    for key in looked_into:
+        figures.wrong_bytes += bool(digests[key]) and index_bytes(edge.content(key)).digest != digests[key]
+
+    told: set[str] = set()
+    figures.unannounced = len({manifest.association for manifest in manifests} - _read_queue(edge, told, len(manifests)))
+
+
+def _read_queue(edge: EdgeProcess, told: set[str], wanted: int) -> set[str]:
+    """The associations that messages name."""
+
+    def all_told() -> bool:
+        answer = edge.aws.sqs.receive_message(QueueUrl=edge.queue_url, WaitTimeSeconds=1, MaxNumberOfMessages=10)
+        for received in answer.get("Messages", []):
+            told.add(from_json(InboundMessage, received["Body"]).association)
+            edge.aws.sqs.delete_message(QueueUrl=edge.queue_url, ReceiptHandle=received["ReceiptHandle"])
+        return len(told) >= wanted
+
+    _wait(all_told)
+    return told
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    """Until it holds, or for long enough that it never will."""
+    deadline = time.monotonic() + _WITHIN_SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)

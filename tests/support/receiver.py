@@ -142,6 +142,7 @@ class EdgeProcess:
     port: int = 0
     health_port: int = 0
     command: tuple[str, ...] = ("-m", "receiver")
+    aws_variables: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, aws: Aws, bucket: str, folder: Path, **changes: object) -> EdgeProcess:
@@ -175,6 +176,7 @@ class EdgeProcess:
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_REGION": "us-east-1",
+            **self.aws_variables,
         }
 
     def start(self) -> None:
@@ -194,6 +196,7 @@ class EdgeProcess:
             [sys.executable, *self.command],
             log_path=self.log_path,
             ready=ready,
+            ready_within_seconds=120,  # several workers on a busy machine
             env=self.environment(),
             cwd=Path(__file__).parents[2],
         )

@@ -75,7 +75,11 @@ class RecordingProxy:
                 client, _ = self._server.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:  # it is gone, which its own client would see as well
+                client.close()
+                continue
             self._sockets += [client, server]
             association = _Association()
             self._start(self._pump, client, server, _Pdus(partial(self._from_client, association)))
