@@ -217,6 +217,8 @@ def why(row: StoredObject) -> str:
     if row.import_status == "FAILED":
         whose = "HealthImaging's fault" if row.import_fault == "SERVER" else "refused"
         reasons.append(f"not imported, {whose}: {row.import_error}: {row.import_error_message}")
+    if row.import_status == "SUPERSEDED":
+        reasons.append(f"superseded: {row.import_error_message}")
     if not reasons:
         waiting = [("no index entry", row.indexed_at is None), ("no import result", row.import_status is None)]
         reasons = [text for text, holds in waiting if holds]

@@ -171,7 +171,7 @@ FROM stored_object
 _STORED_OBJECTS = f"""{_STORED_OBJECT_COLUMNS}
 WHERE association = %(association)s
   AND (NOT %(only_failed)s OR quarantine_reason IS NOT NULL OR is_foreign = 1 OR not_indexed_reason IS NOT NULL
-       OR indexed_at IS NULL OR import_status IS NULL OR import_status = 'FAILED')
+       OR indexed_at IS NULL OR import_status IS NULL OR import_status <> 'IMPORTED')
 ORDER BY is_foreign, part, position, s3_key
 """
 _STORED_OBJECTS_OF_STUDY = f"{_STORED_OBJECT_COLUMNS} WHERE study_instance_uid = %s"

@@ -8,6 +8,7 @@ import pydicom
 import pytest
 from pydicom.filebase import DicomBytesIO
 
+from console.render import why
 from lambdas import errors
 from lambdas.catalog.queries import Queries
 from lambdas.handlers import record_failure
@@ -191,6 +192,8 @@ def test_a_replay_of_an_old_association_leaves_out_what_a_later_one_sent_again(
     assert (one.import_status, one.import_error) == ("SUPERSEDED", "Superseded")
     assert one.import_error_message == f"{later.placed.association} sent it again with other content"
     assert (1, "SUPERSEDED", 2, 1) in scopes(catalog)
+    [listed] = Queries(catalog).stored_objects(run.placed.association, only_failed=True)
+    assert why(listed) == f"superseded: {later.placed.association} sent it again with other content"
 
 
 def test_force_imports_it_nevertheless_and_that_is_recorded(
