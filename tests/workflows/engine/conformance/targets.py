@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import time
 import zipfile
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ class OurEngine:
             try:
                 return {"Payload": scripted.act(step)}
             except Exception as error:
-                raise TaskError(type(error).__name__, json.dumps({"errorMessage": str(error)})) from error
+                raise TaskError(type(error).__name__, json.dumps(_said(error))) from error
 
         with Engine(invoke, clock=clock) as engine:
             names = {"Function": "F", "Child": ""}
@@ -93,6 +94,9 @@ class MotosEngine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._slept: list[float] = []
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("moto.stepfunctions.")]:
+            # it tells each error with the whole machine
+            monkeypatch.setattr(logging.getLogger(name), "disabled", True)
         monkeypatch.setattr(retrier_decl, "time", SimpleNamespace(sleep=self._slept.append))
         monkeypatch.setattr(lambda_eval_utils, "boto_client_for", lambda **_: SimpleNamespace(invoke=self._invoke))
 
@@ -109,8 +113,7 @@ class MotosEngine:
         try:
             said = scripted.handler(payload if isinstance(payload, dict) else json.loads(payload))
         except Exception as error:  # noqa: BLE001 - whatever a Lambda raises is its answer
-            said = {"errorType": type(error).__name__, "errorMessage": str(error)}
-            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(said).encode())}
+            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(_said(error)).encode())}
         return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(said).encode())}
 
 
@@ -159,6 +162,11 @@ class AnAccount:
         created = self.stepfunctions.create_state_machine(name=name, definition=definition, roleArn=self.machine_role_arn)
         self._machines.append(created["stateMachineArn"])
         return created["stateMachineArn"]
+
+
+def _said(error: Exception) -> dict[str, str]:
+    """What a Lambda answers when its function raises; AWS adds the traceback."""
+    return {"errorMessage": str(error), "errorType": type(error).__name__}
 
 
 def _execute(client: SFNClient, machine_arn: str, input_: Json, *, delays: list[float] | None = None) -> Result:
