@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aws_cdk import App
 
+from cdk.acknowledged import acknowledge
 from cdk.bundle import Bundle, build
 from cdk.config import Config
 from cdk.stacks.catalog import CatalogStack
@@ -65,4 +66,5 @@ def make_app(config: Config, *, output: Path | None = None, bundle: Bundle | Non
             inbound=inbound,
             network=network,
         )
+    acknowledge(app, config)
     return app

@@ -10,6 +10,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from cdk.acknowledged import acknowledge_wildcards
 from cdk.sections import Storage
 from contract.keys import EXTERNAL_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX, QUARANTINE_PREFIX, RETRIES_PREFIX
 
@@ -37,6 +38,7 @@ class ObjectBucket(Construct):
         the events of objects under external/."""
         super().__init__(scope, construct_id)
         self.key = key
+        self.arn = f"arn:aws:s3:::{bucket_name}"
         if settings.existing:
             self.bucket: s3.IBucket = s3.Bucket.from_bucket_attributes(
                 self, "Bucket", bucket_name=bucket_name, encryption_key=key
@@ -76,22 +78,27 @@ class ObjectBucket(Construct):
         Listing is on the whole bucket: S3 answers 403 in place of 404 for a missing object to who may not list, and a
         condition on the prefix does not hold for that answer (S3 API reference, GetObject, "Permissions").
         """
-        principal = grantee.grant_principal
         actions = ["s3:GetObject", *(["s3:GetObjectVersion"] if versions else [])]
-        principal.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=self._objects(prefixes)))
-        principal.add_to_principal_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn]))
-        self._grant_key(principal, "kms:Decrypt")
+        role = self._grant_objects(grantee, actions, prefixes)
+        role.add_to_principal_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self.arn]))
+        self._grant_key(role, "kms:Decrypt")
 
     def grant_write(self, grantee: iam.IGrantable, *prefixes: str) -> None:
         """Let `grantee` put objects of any size under `prefixes`, so in parts too, which S3 decrypts to make them one."""
-        principal = grantee.grant_principal
-        principal.add_to_principal_policy(
-            iam.PolicyStatement(actions=["s3:PutObject", "s3:AbortMultipartUpload"], resources=self._objects(prefixes))
-        )
-        self._grant_key(principal, "kms:GenerateDataKey", "kms:Decrypt")
+        role = self._grant_objects(grantee, ["s3:PutObject", "s3:AbortMultipartUpload"], prefixes)
+        self._grant_key(role, "kms:GenerateDataKey", "kms:Decrypt")
 
-    def _objects(self, prefixes: Sequence[str]) -> list[str]:
-        return [self.bucket.arn_for_objects(f"{prefix}*") for prefix in prefixes]
+    def objects(self, *prefixes: str) -> list[str]:
+        """What stands under the prefixes, as resources of a policy."""
+        return [f"{self.arn}/{prefix}*" for prefix in prefixes]
+
+    def _grant_objects(self, grantee: iam.IGrantable, actions: list[str], prefixes: Sequence[str]) -> iam.Role:
+        role = grantee.grant_principal
+        assert isinstance(role, iam.Role)  # noqa: S101 - all of ours have one
+        objects = self.objects(*prefixes)
+        role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=objects))
+        acknowledge_wildcards(role, objects, "Objects have names of their own: a prefix is as narrow as it can be.")
+        return role
 
     def _grant_key(self, principal: iam.IPrincipal, *actions: str) -> None:
         if self.key:

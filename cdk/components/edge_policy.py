@@ -6,6 +6,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from cdk.acknowledged import acknowledge_wildcards
 from cdk.components.bucket import ObjectBucket
 from contract.keys import INSTANCES_PREFIX, MANIFESTS_PREFIX, QUARANTINE_PREFIX, status_key
 
@@ -17,15 +18,12 @@ class EdgePolicy(Construct):
         self, scope: Construct, construct_id: str, *, name: str, edge: str, objects: ObjectBucket, inbound: sqs.IQueue
     ) -> None:
         super().__init__(scope, construct_id)
-        own = [
-            objects.bucket.arn_for_objects(f"{prefix}{edge}/*")
-            for prefix in (INSTANCES_PREFIX, QUARANTINE_PREFIX, MANIFESTS_PREFIX)
-        ]
+        own = objects.objects(*(f"{prefix}{edge}/" for prefix in (INSTANCES_PREFIX, QUARANTINE_PREFIX, MANIFESTS_PREFIX)))
         statements = [
             iam.PolicyStatement(
                 sid="PutAndAbort",
                 actions=["s3:PutObject", "s3:AbortMultipartUpload"],
-                resources=[*own, objects.bucket.arn_for_objects(status_key(edge))],
+                resources=[*own, f"{objects.arn}/{status_key(edge)}"],
             ),
             # When a PUT finds its key taken, HeadObject tells whether by the same content. S3 knows no narrower right.
             iam.PolicyStatement(sid="CompareWithWhatIsThere", actions=["s3:GetObject"], resources=own),
@@ -46,3 +44,4 @@ class EdgePolicy(Construct):
             description=f"The receiver of the edge {edge}",
             statements=statements,
         )
+        acknowledge_wildcards(self, own, "The edge's own prefixes, and objects have names of their own.")

@@ -13,6 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from cdk.acknowledged import acknowledge_wildcards
 from cdk.bundle import PYTHON_VERSION, Bundle
 from cdk.components.logs import retention
 from cdk.config import Config
@@ -71,6 +72,9 @@ class BundleFunction(Construct):
         )
         role = iam.Role(self, "Role", role_name=function_name, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(role)
+        acknowledge_wildcards(
+            role, ["*"], "X-Ray, and what Lambda does to place a function in a VPC: IAM takes no resource for either."
+        )
         if placement:
             _allow_interfaces(role)
         self.function = lambda_.Function(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Aws, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 import workflows
+from cdk.acknowledged import acknowledge_wildcards
 from cdk.components.logs import retention
 from cdk.config import Config
 
@@ -28,6 +29,9 @@ class Machine(Construct):
         super().__init__(scope, construct_id)
         name = machine_name(config, machine)
         self.role = iam.Role(self, "Role", role_name=f"{name}-machine", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        acknowledge_wildcards(
+            self.role, ["*"], "Log delivery and X-Ray: IAM knows no resource for what Step Functions does there."
+        )
         log_group = logs.LogGroup(
             self,
             "Logs",
@@ -65,6 +69,4 @@ def machine_arn(scope: Construct, name: str) -> str:
 
 def executions_arn(scope: Construct, name: str) -> str:
     """The ARN that stands for every execution of that machine."""
-    return Stack.of(scope).format_arn(
-        service="states", resource="execution", resource_name=f"{name}:*", arn_format=ArnFormat.COLON_RESOURCE_NAME
-    )
+    return f"arn:aws:states:{Stack.of(scope).region}:{Aws.ACCOUNT_ID}:execution:{name}:*"

@@ -24,6 +24,7 @@ from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 import workflows
+from cdk.acknowledged import acknowledge_wildcards
 from cdk.bundle import Bundle
 from cdk.components.function import BundleFunction
 from cdk.components.machine import Machine, executions_arn, machine_arn, machine_name
@@ -224,12 +225,11 @@ class IngestStack(Stack):
         start_executions = iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])
         functions["StartExecution"].add_to_role_policy(start_executions)
         functions["Sweep"].add_to_role_policy(start_executions)
-        describe_executions = iam.PolicyStatement(
-            actions=["states:DescribeExecution"], resources=[executions_arn(self, self._ingest_name)]
-        )
-        functions["RegisterAssociation"].add_to_role_policy(describe_executions)
-        for name in ("FollowExecution", "Sweep"):
+        executions = executions_arn(self, self._ingest_name)
+        describe_executions = iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
+        for name in ("RegisterAssociation", "FollowExecution", "Sweep"):
             functions[name].add_to_role_policy(describe_executions)
+        for name in ("FollowExecution", "Sweep"):
             grant_publish(self._failures, functions[name], key=self._objects.key)
 
     def _grant_to_machines(self) -> None:
@@ -238,11 +238,12 @@ class IngestStack(Stack):
         self._grant_invoke(import_, "import")
         # What `.sync:2` needs (Step Functions guide, "IAM policies for nested workflows").
         ingest.add_to_policy(iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._import_arn]))
+        children = executions_arn(self, self._import_name)
         ingest.add_to_policy(
-            iam.PolicyStatement(
-                actions=["states:DescribeExecution", "states:StopExecution"],
-                resources=[executions_arn(self, self._import_name)],
-            )
+            iam.PolicyStatement(actions=["states:DescribeExecution", "states:StopExecution"], resources=[children])
+        )
+        acknowledge_wildcards(
+            self, [children, executions_arn(self, self._ingest_name)], "Executions have names of their own, one each."
         )
         sync_rule = self.format_arn(
             service="events", resource="rule", resource_name="StepFunctionsGetEventsForStepFunctionsExecutionRule"

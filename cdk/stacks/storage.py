@@ -29,7 +29,7 @@ class StorageStack(Stack):
             env=Environment(region=config.region),
         )
         settings = config.storage
-        bucket_name = settings.bucket_name or f"{config.prefix}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+        bucket_name = settings.bucket_name or f"{config.prefix}-{Aws.ACCOUNT_ID}-{config.region}"
         self.external = Inbound(
             self, "External", queue_name=f"{config.prefix}-external", visibility_timeout=_EXTERNAL_VISIBILITY
         )

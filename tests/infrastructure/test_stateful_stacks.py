@@ -125,8 +125,8 @@ def test_the_import_role_is_assumed_by_healthimaging_for_one_data_store_and_read
     assert text(trust["Condition"]["StringEquals"]["aws:SourceAccount"]) == "{AWS::AccountId}"
     assert "datastore/" in text(trust["Condition"]["ArnEquals"]["aws:SourceArn"])
     allowed = template.allowed(name)
-    assert {one.partition("Arn}/")[2] for one in allowed["s3:GetObject"]} == {"instances/*", "retries/*"}
-    assert {one.partition("Arn}/")[2] for one in allowed["s3:PutObject"]} == {"imports/*"}
+    assert {one.partition("eu-west-1/")[2] for one in allowed["s3:GetObject"]} == {"instances/*", "retries/*"}
+    assert {one.partition("eu-west-1/")[2] for one in allowed["s3:PutObject"]} == {"imports/*"}
     assert allowed.keys() - {"s3:GetObject", "s3:PutObject"} == {
         "kms:Decrypt",
         "kms:GenerateDataKey",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.support.templates import Template
 
 
-def bucket(template: Template, name_ends: str = "{AWS::Region}") -> dict[str, Any]:
+def bucket(template: Template, name_ends: str = "eu-west-1") -> dict[str, Any]:
     found = [
         one for one in template.of("AWS::S3::Bucket").values() if text(one["Properties"]["BucketName"]).endswith(name_ends)
     ]

@@ -13,6 +13,7 @@ from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from cdk.acknowledged import acknowledge_wildcards
 from cdk.bundle import PYTHON_VERSION, Bundle
 from cdk.components.receivers import ReceiverProps
 from cdk.stacks.network import NetworkStack
@@ -102,6 +103,9 @@ class Ec2Receiver(Construct):
             managed_policies=[props.policy],
         )
         role.add_to_policy(iam.PolicyStatement(actions=list(_MANAGED), resources=["*"]))
+        acknowledge_wildcards(
+            role, ["*"], "The agent of Systems Manager: what it calls takes no resource but its own instance."
+        )
         role.add_to_policy(
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifact.bucket.arn_for_objects(artifact.s3_object_key)])
         )

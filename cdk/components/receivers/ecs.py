@@ -16,6 +16,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from cdk.acknowledged import acknowledge_wildcards
 from cdk.components.receivers import ReceiverProps
 from cdk.stacks.network import NetworkStack
 
@@ -150,6 +151,7 @@ class EcsReceiver(Construct):
                 )
             ],
         )
+        acknowledge_wildcards(task, ["*"], "ecr:GetAuthorizationToken is for the whole registry; layers are of one repository.")
         log_group = logs.LogGroup(
             self,
             "Logs",
