@@ -12,7 +12,6 @@ from contract import Ending
 from local.aws import Aws
 from local.ministack import MiniStack
 from local.processes import free_port
-from receiver.dicom import pdu
 from receiver.dicom.sender import send
 from receiver.index import index_bytes
 from tests.support.dicom import ct_series
@@ -21,11 +20,6 @@ from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, associati
 
 STORAGE = {1: (CT, (EXPLICIT,))}
 MIB = 1024 * 1024
-
-
-def peak_rss_bytes(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def test_a_study_arrives_in_s3_with_its_manifest_and_a_message(aws: Aws, bucket: str, tmp_path: Path) -> None:
@@ -43,33 +37,6 @@ def test_a_study_arrives_in_s3_with_its_manifest_and_a_message(aws: Aws, bucket:
     assert {json.loads(line)["event"] for line in lines} >= {"ready", "association opened", "association announced"}
     for secret in ("SECRET-PATIENT", "Test^Case", "19700101"):
         assert secret not in edge.log_path.read_text()
-
-
-def test_a_large_object_is_received_and_uploaded_in_flat_memory(aws: Aws, bucket: str, tmp_path: Path) -> None:
-    size = 300 * MIB
-    head = small_data_set()
-    with EdgeProcess.prepare(aws, bucket, tmp_path / "edge", upload_workers=2) as edge:
-        small = RawPeer(edge.port, STORAGE)
-        small.store(b"1.8", head)
-        small.release()
-        edge.announced(1)
-        before = peak_rss_bytes(receiver_pid(edge))
-        peer = RawPeer(edge.port, STORAGE)
-        peer.sock.sendall(pdu.store_request(1, CT, b"1.9", 1) + pdu.p_data_header(len(head), 1, 0) + head)
-        piece = pdu.p_data_header(131000, 1, 0) + bytes(131000)
-        for _ in range(size // 131000):
-            peer.sock.sendall(piece)
-        peer.sock.sendall(pdu.p_data_header(0, 1, pdu.LAST))
-        assert peer.status() == 0
-        peer.release()
-        (announced,) = edge.announced(1)
-        grown = peak_rss_bytes(receiver_pid(edge)) - before
-    (entry,) = announced.entries
-    assert entry.size_bytes > size - 131000
-    assert (entry.study_instance_uid, entry.series_instance_uid) == ("1.2.3", "1.2.3.4")
-    assert aws.s3.head_object(Bucket=bucket, Key=entry.key)["ContentLength"] == entry.size_bytes
-    assert grown < 80 * MIB, f"{grown / MIB:.0f} MiB more for an object of {size / MIB:.0f} MiB"
-    aws.s3.delete_object(Bucket=bucket, Key=entry.key)  # the emulator keeps it in memory
 
 
 def test_sigterm_lets_an_association_end_and_leaves_nothing(aws: Aws, bucket: str, tmp_path: Path) -> None:

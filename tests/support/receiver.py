@@ -216,12 +216,12 @@ class EdgeProcess:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def announced(self, count: int) -> list[Announced]:
+    def announced(self, count: int, within_seconds: float = 60) -> list[Announced]:
         """The next `count` associations from the queue; each message is deleted."""
         found: dict[str, Announced] = {}
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + within_seconds
         while len(found) < count:
-            assert time.monotonic() < deadline, f"{len(found)} of {count} associations announced within 60 s"
+            assert time.monotonic() < deadline, f"{len(found)} of {count} associations announced within {within_seconds} s"
             answer = self.aws.sqs.receive_message(QueueUrl=self.queue_url, WaitTimeSeconds=1, MaxNumberOfMessages=10)
             for received in answer.get("Messages", []):
                 message = from_json(InboundMessage, received["Body"])
