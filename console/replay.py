@@ -130,7 +130,7 @@ class Replay:
             self._machines.redrive(run.arn, token)
         except CloudError as error:
             if error.code == "ExecutionNotRedrivable":
-                return _refused(one, f"{refusal(str(error))}: use --restart")
+                return _refused(one, f"meanwhile somebody else has replayed it, or {refusal(str(error))}")
             if error.code == "ExecutionLimitExceeded":
                 return _refused(one, "too many executions are open in this account: try again when some have ended")
             raise

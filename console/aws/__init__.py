@@ -27,7 +27,7 @@ CALLS_AT_ONCE = 16
 _CONFIG = Config(
     connect_timeout=5,
     read_timeout=60,
-    retries={"total_max_attempts": 8, "mode": "standard"},
+    retries={"total_max_attempts": 5, "mode": "standard"},
     max_pool_connections=CALLS_AT_ONCE,
 )
 

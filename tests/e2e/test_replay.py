@@ -88,13 +88,11 @@ def test_one_replay_of_all_that_failed_gives_each_what_helps(stack: RunningStack
     job_failed = placer.place(ct_small_with_uids_of_their_own(2))
     announce(stack, job_failed.message)
     wait_for_status(queries, job_failed, "FAILED")
-    by_service, by_customer = placer.place(ct_small_with_uids_of_their_own(2)), placer.place([b"this is no DICOM at all"])
-    name = by_service.entries[1].key.rpartition("/")[2]  # that of its copies, too
-    set_faults(stack.healthimaging, keys=[{"suffix": name, "error": "server"}])
-    announce(stack, by_service.message)
-    announce(stack, by_customer.message)
-    wait_for_status(queries, by_service, "INCOMPLETE")
-    wait_for_status(queries, by_customer, "INCOMPLETE")
+    refused = placer.place(ct_small_with_uids_of_their_own(2))
+    name = refused.entries[1].key.rpartition("/")[2]
+    set_faults(stack.healthimaging, keys=[{"suffix": name, "error": "customer"}])
+    announce(stack, refused.message)
+    wait_for_status(queries, refused, "INCOMPLETE")
     set_faults(stack.healthimaging)
 
     planned = ahi_ingest(stack, "replay", "--since", "1h", "--dry-run")
@@ -105,16 +103,20 @@ def test_one_replay_of_all_that_failed_gives_each_what_helps(stack: RunningStack
     replayed = ahi_ingest(stack, "replay", "--since", "1h", "--per-second", "10", "--wait")
     assert replayed.returncode == 1  # one of them needs somebody
     assert "goes on from the step that failed" in replayed.stdout
-    assert "imported again: 1 object(s) of part(s) 1" in replayed.stdout
     assert "refused by HealthImaging" in replayed.stdout
-    for mended in (job_failed, by_service):
-        wait_for_status(queries, mended, "COMPLETE")
-        assert stack.executions()[mended.association] == "SUCCEEDED"
-        assert {row.import_status for row in queries.stored_objects(mended.association)} == {"IMPORTED"}
+    wait_for_status(queries, job_failed, "COMPLETE")
+    assert stack.executions()[job_failed.association] == "SUCCEEDED"
+    assert {row.import_status for row in queries.stored_objects(job_failed.association)} == {"IMPORTED"}
     assert [job.status for job in queries.import_jobs(job_failed.association)] == ["FAILED", "COMPLETED"]
-    assert stack.executions()[by_customer.association] == "FAILED"
+    assert stack.executions()[refused.association] == "FAILED"
 
-    again = ahi_ingest(stack, "replay", job_failed.association)
+    nevertheless = ahi_ingest(stack, "replay", refused.association, "--failed-only", "--wait")
+    assert nevertheless.returncode == 0
+    assert "imported again: 1 object(s) of part(s) 1" in nevertheless.stdout
+    wait_for_status(queries, refused, "COMPLETE")
+    assert stack.executions()[refused.association] == "SUCCEEDED"  # the original turned green
+    assert [(job.imported, job.failed) for job in queries.import_jobs(refused.association)] == [(1, 1), (1, 0)]
+    again = ahi_ingest(stack, "replay", refused.association)
     assert again.returncode == 0
     assert "it is COMPLETE" in again.stdout
 

@@ -15,21 +15,19 @@ from tests.support.dicom import ct_series
 from tests.support.pipeline import announce, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.associations import PlacedAssociation
     from tests.support.stack import RunningStack
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(stack: RunningStack) -> CatalogSettings:
     return CatalogSettings(**stack.endpoints["mysql"], tls="off")
 
 
-@pytest.fixture
-def placed(stack: RunningStack, settings: CatalogSettings, tmp_path: Path) -> PlacedAssociation:
+@pytest.fixture(scope="module")
+def placed(stack: RunningStack, settings: CatalogSettings, tmp_path_factory: pytest.TempPathFactory) -> PlacedAssociation:
     """An association of a study of its own, of three objects, that is imported."""
-    files = [path.read_bytes() for path in ct_series(tmp_path, 3)]
+    files = [path.read_bytes() for path in ct_series(tmp_path_factory.mktemp("study"), 3)]
     placed = Placer(aws=stack.aws, bucket=stack.endpoints["bucket"], edge="local").place(files)
     announce(stack, placed.message)
 
@@ -58,7 +56,7 @@ def test_a_study_that_is_as_the_catalog_says_is_told_so(stack: RunningStack, pla
 def test_each_kind_of_difference_is_told_with_its_object(
     stack: RunningStack, placed: PlacedAssociation, settings: CatalogSettings
 ) -> None:
-    first, second, third = placed.entries
+    first, second, third = placed.entries  # what follows leaves the catalog in disorder: the last test of these
     made_up, gone = "2.25.4711", "0" * 32
     change(settings, "UPDATE stored_object SET sop_instance_uid = %s WHERE s3_key = %s", made_up, first.key)
     change(settings, "UPDATE stored_object SET image_set_id = NULL, import_status = NULL WHERE s3_key = %s", second.key)
