@@ -13,9 +13,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from typing import cast
 
 from pydicom.charset import python_encoding
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
@@ -29,6 +32,7 @@ _YEAR_MIN = 1000  # MySQL's DATE begins here
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FREE_TEXT = {VR.LT, VR.ST, VR.UT}  # spaces before it count (PS3.5 6.2)
+_LISTS_OF_TEXT = {VR.AE, VR.AS, VR.CS, VR.DA, VR.DS, VR.DT, VR.IS, VR.LO, VR.PN, VR.SH, VR.TM, VR.UC, VR.UI}
 
 _ASCII = {"", "ISO_IR 6", "ISO 2022 IR 6"}  # PS3.3 C.12.1.1.2
 
@@ -57,6 +61,7 @@ class _Texts:
     note: str | None = None
 
 
+@cache
 def tag_of(keyword: str) -> BaseTag:
     """The tag of a keyword of the catalog's."""
     tag = tag_for_keyword(keyword)
@@ -70,6 +75,7 @@ class Values:
     def __init__(self, data_set: Dataset, warned: Sequence[warnings.WarningMessage]) -> None:
         self._data_set = data_set
         self._warned = warned
+        self._present = {int(tag) for tag in data_set.keys()}  # noqa: SIM118 - iterating converts every value
         self._read: dict[str, _Texts] = {}
         self._character_sets = self._texts("SpecificCharacterSet").values
 
@@ -109,9 +115,14 @@ class Values:
 
     def _read_texts(self, keyword: str) -> _Texts:
         tag = tag_of(keyword)
-        if tag not in self._data_set:
+        if int(tag) not in self._present:
             return _Texts()
-        undecoded = self._data_set.get_item(tag).value
+        read = cast("DataElement | RawDataElement", self._data_set.get_item(tag))  # pydicom's hint leaves out the latter
+        plain = _plain(read) if isinstance(read, RawDataElement) else None
+        return plain or self._converted_texts(tag, read.value)
+
+    def _converted_texts(self, tag: BaseTag, undecoded: object) -> _Texts:
+        """The values as pydicom converts and decodes them."""
         raw = _clean(undecoded.decode("latin-1")) if isinstance(undecoded, bytes) else None
         warned_before = len(self._warned)
         try:
@@ -133,6 +144,17 @@ class Values:
         if _ASCII.issuperset(self._character_sets):
             return _NO_CHARACTER_SET
         return None if all(one in python_encoding for one in self._character_sets) else _UNKNOWN_CHARACTER_SET
+
+
+def _plain(read: RawDataElement) -> _Texts | None:
+    """The values of text in ASCII, which need none of pydicom's conversions: nearly all are so. None for anything else."""
+    vr = read.VR or dictionary_VR(read.tag)
+    if vr not in _LISTS_OF_TEXT or not isinstance(read.value, bytes) or not read.value.isascii() or b"\x1b" in read.value:
+        return None
+    if vr == VR.PN and b"=" in read.value:  # groups, of which pydicom leaves out empty ones at the end
+        return None
+    found = [one.strip(" \0") for one in read.value.decode("ascii").split("\\")]
+    return _Texts(vr, found) if any(found) else _Texts()
 
 
 def _converted(vr: str, value: object) -> list[str]:
