@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 
 from receiver.commitment.database import Database
@@ -12,6 +13,19 @@ from receiver.settings import Settings
 
 DATABASE_NAME = "commitment.sqlite"
 _SECONDS_PER_DAY = 86_400.0
+
+_log = logging.getLogger(__name__)
+
+
+def make_commitment(settings: Settings, *, shared: bool) -> StorageCommitment | None:
+    """None where the settings offer no storage commitment, and where its database cannot be opened: receiving goes on."""
+    if not settings.commitment_keep_days:
+        return None
+    try:
+        return StorageCommitment(settings, shared=shared)
+    except OSError as error:
+        _log.error("no storage commitment until the next start", extra={"error": str(error)})
+        return None
 
 
 class StorageCommitment:

@@ -207,6 +207,17 @@ def test_no_commitment_is_offered_where_the_setting_says_so(tmp_path: Path) -> N
     assert not (edge.settings.spool / "commitment.sqlite").exists()
 
 
+def test_a_database_that_cannot_be_opened_stops_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "spool" / "commitment.sqlite").mkdir(parents=True)
+    with running_edge(tmp_path) as edge:
+        peer = RawPeer(edge.port, {1: (CT, (EXPLICIT,)), 3: (STORAGE_COMMITMENT, (IMPLICIT_VR,))})
+        assert peer.results[3].result == 3
+        assert peer.store(b"1.9", small_data_set()) == 0
+        peer.release()
+        edge.announced()
+    assert "no storage commitment until the next start" in caplog.messages
+
+
 def test_a_request_survives_kill_9_of_the_receiver(
     aws: Aws, bucket: str, tmp_path: Path, slices: list[pydicom.FileDataset]
 ) -> None:
