@@ -5,6 +5,9 @@ Each command imports what it needs when it runs, so that `--help` is quick.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from console.cli import list_, send, show, wait
@@ -16,6 +19,7 @@ from console.commands.rebuild import rebuild
 from console.commands.replay import replay
 from console.commands.verify import verify
 from local.cli import up
+from receiver.gateway import cli as gateway
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,14 +32,20 @@ def about() -> None:
 for command in (up, send, show, wait, replay, queues, verify, rebuild, adopt, orphans, conflicts):
     app.command()(command)
 app.command("list")(list_)
+for command in (gateway.echo, gateway.commitments, gateway.drain):
+    app.command()(command)
+app.add_typer(gateway.spool, name="spool")
+app.add_typer(gateway.quarantine, name="quarantine")
 
 
 @app.command()
-def receive() -> None:
+def receive(
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings; AHI_INGEST_* variables win over it.")] = None,
+) -> None:
     """Receive DICOM over C-STORE and bring it to S3: the receiver alone, configured by AHI_INGEST_* and AWS_* variables."""
     from receiver.cli import receive as run  # noqa: PLC0415 - pynetdicom, which the other commands need not wait for
 
-    run()
+    run(config)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from receiver.filesystem import LocalFileSystem
 from receiver.listening import open_sockets
 from receiver.logs import configure_logs
 from receiver.monitor import Monitor
-from receiver.process import StopRequest, connect_cloud, starting
+from receiver.process import PID_NAME, StopRequest, connect_cloud, starting
 from receiver.service import Receiver
 from receiver.spool import own_spool
 from receiver.supervisor import Supervisor
@@ -34,6 +35,7 @@ def receive(config: Path | None = None) -> None:
             receiver = Supervisor(settings, open_sockets(settings), stop)
         else:
             receiver = Receiver(settings, cloud)
+        (settings.spool / PID_NAME).write_text(str(os.getpid()))
         monitor = Monitor(settings, receiver.report, cloud)
         monitor.start()
         receiver.start()
@@ -41,6 +43,10 @@ def receive(config: Path | None = None) -> None:
     ports = {"port": receiver.port, "tls_port": receiver.tls_port, "health_port": monitor.port}
     sys.stdout.write(json.dumps({"event": "ready", **ports, "ae_title": settings.ae_title}) + "\n")
     sys.stdout.flush()
-    stop.wait()
+    while not stop.wait(1):
+        if stop.drain.is_set():
+            receiver.drain()
+            if receiver.is_idle:
+                break
     receiver.stop()
     monitor.stop()

@@ -17,21 +17,32 @@ from receiver.spool import SpoolInUseError
 CANNOT_START = 2
 """Exit code of a process that said on standard error what to do before it can start."""
 
+DRAIN_SIGNAL = signal.SIGUSR1
+"""Asks a receiver to end once everything is in S3."""
+
+PID_NAME = "pid"
+"""The file in the spool that names the process to send it to."""
+
 
 class CannotStartError(Exception):
     """The process cannot start. The text says what to do, or is empty where that was said already."""
 
 
 class StopRequest(threading.Event):
-    """Set by SIGTERM and SIGINT from now on. Made in the main thread."""
+    """Set by SIGTERM and SIGINT from now on; `drain` is set by DRAIN_SIGNAL. Made in the main thread."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.drain = threading.Event()
+        signal.signal(DRAIN_SIGNAL, self._on_drain)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.set()
+
+    def _on_drain(self, _number: int, _frame: FrameType | None) -> None:
+        self.drain.set()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from functools import partial
 
 from contract.strict import utc_now
 from receiver.cloud import Cloud
-from receiver.committing import make_commitment
+from receiver.committing import StorageCommitment
 from receiver.counters import Counters, Report
 from receiver.dicom.admission import ae_title
 from receiver.dicom.status import Rejection
@@ -23,6 +23,7 @@ from receiver.listening import Sockets, make_listener, open_sockets, tls_of
 from receiver.reception import AssociationReception
 from receiver.settings import Settings
 from receiver.spool import AssociationFolder, Spool
+from receiver.spool.quarantine import Quarantine
 from receiver.uploads import Uploads, UploadWorkers
 
 _LEFTOVERS_EVERY_SECONDS = 5.0
@@ -66,11 +67,12 @@ class Receiver:
             reserve_bytes=settings.disk_reserve_bytes,
         )
         self._counters = Counters()
-        self._commitment = make_commitment(settings, shared=self._shared)
+        self._commitment = StorageCommitment(settings, shared=self._shared) if settings.commitment_keep_days else None
         self.uploads = Uploads(
             cloud,
             bucket=settings.bucket,
             counters=self._counters,
+            quarantine=Quarantine(settings.spool) if settings.quarantine_keep_days else None,
             ledger=self._commitment.ledger if self._commitment else None,
         )
         self._workers = UploadWorkers(
@@ -128,6 +130,16 @@ class Receiver:
         self._accepting = True
         if self._shared:
             self._recovery.start()
+
+    def drain(self) -> None:
+        """Reject new associations from now on; open ones and uploads go on. May be called again."""
+        self._accepting = False
+        self._listener.drain()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no association is open, and everything is announced."""
+        return not self._listener.connections and not self.uploads.open_associations
 
     def stop(self, *, keep_port: bool = True) -> None:
         """Let associations and uploads go on until the deadline, and leave the rest to the next start.

@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     upload_workers: int = Field(8, ge=1, le=64, description="Uploads at once; each holds at most 8 MiB.")
     upload_backoff_max_seconds: float = Field(20, gt=0, description="Longest wait of an upload worker after a failure.")
 
+    quarantine_keep_days: float = Field(
+        30, ge=0, description="How long copies of quarantined objects stay on this machine; 0 keeps none. S3 keeps its own."
+    )
     health_host: str = Field("127.0.0.1", description="The address of /livez, /readyz and /metrics, which ask for no password.")
     health_port: int = Field(11180, ge=-1, le=65535, description="Their port; 0 takes a free one, -1 opens none.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is logged.")

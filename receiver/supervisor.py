@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 
 from receiver.counters import Labels, Report, total
 from receiver.listening import Sockets
-from receiver.process import CANNOT_START, CannotStartError
+from receiver.process import CANNOT_START, DRAIN_SIGNAL, CannotStartError
 from receiver.settings import Settings
 
 _COMMAND = (sys.executable, "-m", "receiver.worker")
@@ -43,9 +43,11 @@ class Supervisor:
         """Workers accept on the sockets, which listen. `stop` is set when the receiver is asked to end."""
         self._settings, self._sockets, self._stop = settings, sockets, stop
         self.port, self.tls_port = (sock.getsockname()[1] if sock else -1 for sock in sockets)
-        self._stopping = threading.Event()
+        self._stopping, self._draining = threading.Event(), threading.Event()
         self._labels = Labels()
-        self._workers = [_Worker(number, self._spawn, self._stopping) for number in range(1, settings.workers + 1)]
+        self._workers = [
+            _Worker(number, self._spawn, self._stopping, self._draining) for number in range(1, settings.workers + 1)
+        ]
         self._command = command
         self._watch = threading.Thread(target=self._kill_silent_workers, name="watch", daemon=True)
 
@@ -64,9 +66,20 @@ class Supervisor:
     def report(self) -> Report:
         """What all workers counted, those that died too, and what they hold now."""
         report = total(worker.report.labelled(self._labels) for worker in self._workers)
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._draining.is_set():
             report.workers = 0
         return report
+
+    def drain(self) -> None:
+        """Let each worker end once it is idle, and replace none that did. May be called again."""
+        self._draining.set()
+        for worker in self._workers:
+            worker.drain()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all workers have ended."""
+        return not any(worker.is_alive() for worker in self._workers)
 
     def stop(self) -> None:
         """Let the workers drain, and kill those that have not ended by then."""
@@ -108,9 +121,15 @@ class Supervisor:
 class _Worker(threading.Thread):
     """One of the workers: the process that is it now, and after its death the next."""
 
-    def __init__(self, number: int, spawn: Callable[[int], subprocess.Popen[bytes]], stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        number: int,
+        spawn: Callable[[int], subprocess.Popen[bytes]],
+        stopping: threading.Event,
+        draining: threading.Event,
+    ) -> None:
         super().__init__(name=f"worker-{number}", daemon=True)
-        self.number, self._spawn, self._stopping = number, spawn, stopping
+        self.number, self._spawn, self._stopping, self._draining = number, spawn, stopping, draining
         self.settled = threading.Event()
         """It accepts associations, or it cannot start."""
         self.cannot_start = False
@@ -142,7 +161,7 @@ class _Worker(threading.Thread):
                 self.cannot_start = True
                 self.settled.set()
                 return
-            if self._stopping.is_set():
+            if self._stopping.is_set() or (self._draining.is_set() and code == 0):
                 return
             if time.monotonic() - started_at > _STAYED_UP_SECONDS:
                 failures = 0
@@ -153,6 +172,12 @@ class _Worker(threading.Thread):
                 extra={"worker": self.number, "exit_code": code, "in_seconds": round(wait_seconds, 3)},
             )
             self._stopping.wait(wait_seconds)
+
+    def drain(self) -> None:
+        """Let the process end once it is idle. One that has not reported yet could not take the signal."""
+        with self._lock:
+            if self._process is not None and self._now.workers:
+                self._process.send_signal(DRAIN_SIGNAL)
 
     def terminate(self) -> None:
         """Let the process drain."""

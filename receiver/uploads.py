@@ -32,6 +32,7 @@ from receiver.counters import Counters
 from receiver.index import ObjectIndex, index_bytes, index_object
 from receiver.placement import Place, Placement
 from receiver.spool import AssociationFolder, StoredObject
+from receiver.spool.quarantine import Quarantine
 
 _READ_WHOLE_MAX_BYTES = 8 * 1024 * 1024
 _BACKOFF_FIRST_SECONDS = 0.2
@@ -68,9 +69,16 @@ class Uploads:
     """What has to go to the cloud, in a queue. `UploadWorkers` work on it; tests call `run_next` themselves."""
 
     def __init__(
-        self, cloud: Cloud, *, bucket: str, counters: Counters | None = None, ledger: UploadLedger | None = None
+        self,
+        cloud: Cloud,
+        *,
+        bucket: str,
+        counters: Counters | None = None,
+        ledger: UploadLedger | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
-        self.cloud, self.bucket, self.counters, self.ledger = cloud, bucket, counters or Counters(), ledger
+        self.cloud, self.bucket, self.counters = cloud, bucket, counters or Counters()
+        self.ledger, self.quarantine = ledger, quarantine
         self.refusal = ""
         """What the cloud refused for good, until something succeeds again."""
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
@@ -271,6 +279,8 @@ class AssociationUpload:
             cloud.put_bytes(part_manifest_key(manifest.edge, manifest.association, number), content)
         cloud.put_bytes(manifest_key(manifest.edge, manifest.association), manifest_bytes)
         cloud.send_message(to_json(InboundMessage.announcing(manifest, self.uploads.bucket)).decode())
+        if manifest.quarantined and self.uploads.quarantine is not None:
+            self.uploads.quarantine.keep_if_possible(manifest, folder.objects())
         seconds = (self.folder.now() - (self._last_received_at or manifest.ended_at)).total_seconds()
         self.uploads.counters.association_announced(len(manifest.quarantined), max(0.0, seconds))
         _log.info(

@@ -45,6 +45,10 @@ def main() -> None:
         with contextlib.suppress(BrokenPipeError):  # the supervisor ended a moment ago
             reports.write(json.dumps(receiver.report().to_json()) + "\n")
             reports.flush()
+        if stop.drain.is_set():
+            receiver.drain()
+            if receiver.is_idle:
+                break
         if stop.wait(_REPORT_EVERY_SECONDS):
             break
     receiver.stop(keep_port=not orphaned.is_set())

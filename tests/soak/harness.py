@@ -20,6 +20,8 @@ from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, associati
 
 SENDERS = 8
 OBJECTS = 3
+TRANSIENT = bytes((2, 3))
+"""Result and source of a rejection by which the receiver holds off more than it can seal."""
 VERIFICATION, IMPLICIT = b"1.2.840.10008.1.1", b"1.2.840.10008.1.2"
 
 RSS_NOISE_BYTES = 12 * 1024 * 1024
@@ -60,6 +62,7 @@ class Figures:
     associations: int = 0
     objects: int = 0
     seconds: float = 0.0
+    rejected: int = 0
     expected: int = 0
     announced: int = 0
     held: dict[int, tuple[Held, Held]] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Figures:
         processes = "; ".join(f"process {pid}: {before} -> {after}" for pid, (before, after) in self.held.items())
         return (
             f"{self.associations} associations with {self.objects} acknowledged objects in {self.seconds:.0f} s after the "
-            f"warm-up, {self.announced} of {self.expected} announced; {processes}"
+            f"warm-up, {self.rejected} put off, {self.announced} of {self.expected} announced; {processes}"
         )
 
 
@@ -89,7 +92,7 @@ class _Load:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.objects = self.expected = 0
+        self.objects = self.expected = self.rejected = 0
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -116,10 +119,21 @@ class _Load:
             raise faults[0]
         return len(done)
 
+    def _associated(self, calling_ae: bytes) -> RawPeer:
+        """An association; one that is rejected for the time being is tried again, as a modality does."""
+        while True:
+            peer = RawPeer(self.port, {1: (CT, (EXPLICIT,)), 3: (VERIFICATION, (IMPLICIT,))}, calling_ae=calling_ae)
+            if peer.answer[0] == pdu.ASSOCIATE_AC:
+                return peer
+            assert peer.answer[1][1:3] == TRANSIENT, f"rejected {peer.answer}"
+            peer.sock.close()
+            with self._lock:
+                self.rejected += 1
+            time.sleep(0.1)
+
     def _one(self, number: int) -> None:
-        peer = RawPeer(self.port, {1: (CT, (EXPLICIT,)), 3: (VERIFICATION, (IMPLICIT,))}, calling_ae=b"AE%d" % (number % 200))
+        peer = self._associated(b"AE%d" % (number % 200))
         try:
-            assert peer.answer[0] == pdu.ASSOCIATE_AC, "rejected"
             objects = 0 if number % 10 == 0 else OBJECTS
             for at in range(objects):
                 uid = b"2.25.%d.%d" % (number, at)
@@ -150,6 +164,7 @@ def soak(edge: EdgeProcess, *, warm_up: int, associations: int, seconds: float) 
     figures.associations = load.run(associations, begin + seconds)
     figures.seconds, figures.objects = time.monotonic() - begin, load.objects - objects
     after = _rest(edge, load.expected)
+    figures.rejected = load.rejected
     figures.expected, figures.announced = load.expected, _announced(edge)
     figures.held = {pid: (held, after[pid]) for pid, held in before.items()}
     return figures
