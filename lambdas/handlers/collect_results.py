@@ -21,6 +21,7 @@ class CollectResults:
     bucket: str
     job_id: str
     job_output_s3_uri: str
+    force: bool = False
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
@@ -33,6 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
         bucket=payload.bucket,
         job_id=payload.job_id,
         job_output_s3_uri=payload.job_output_s3_uri,
+        force=payload.force,
     )
     result = asdict(counts)
     log.info("Collected", association=payload.association, part=payload.part, job_id=payload.job_id, **result)

@@ -2,8 +2,9 @@
 
 Files are keyed by `inputFile`: one that is warned about is imported, and may stand in SUCCESS too. An output that is
 missing is empty, except the manifest: a job that is COMPLETED writes it, sometimes some seconds later
-(HealthImaging Developer Guide, "Interpreting import jobs"). The manifest says how many files were scanned, so outputs that
-tell of fewer are late too, and nothing is recorded of them: a part's results are whole, or not there.
+(HealthImaging Developer Guide, "Interpreting import jobs"). The manifest says how many files were scanned: outputs that tell
+of fewer, and not of every object, are late too, and nothing is recorded of them: a part's results are whole, or not there.
+Should they never become so, an operator may `force` them: the ledger then says of which objects nothing is known.
 """
 
 from __future__ import annotations
@@ -44,7 +45,15 @@ class CollectedCounts:
 
 
 def collect(
-    catalog: Catalog, storage: Storage, key: AttemptKey, *, edge: str, bucket: str, job_id: str, job_output_s3_uri: str
+    catalog: Catalog,
+    storage: Storage,
+    key: AttemptKey,
+    *,
+    edge: str,
+    bucket: str,
+    job_id: str,
+    job_output_s3_uri: str,
+    force: bool = False,
 ) -> CollectedCounts:
     """Record the results of the objects and image sets of a COMPLETED job. A repeat records the same.
 
@@ -68,7 +77,7 @@ def collect(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(f"the job's outputs: not of the form that is known ({type(error).__name__})") from None
     told = len(results.listed) + len(results.foreign)
-    if told < results.scanned:
+    if told < results.scanned and len(results.listed) < len(listed) and not force:
         raise OutputsMissingError(f"the job scanned {results.scanned} files, and its outputs tell of {told} yet")
 
     def work(cursor: Cursor) -> int:

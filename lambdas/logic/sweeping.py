@@ -26,7 +26,7 @@ from contract.strict import ContractError, from_json, to_json
 from lambdas.adapters.aws import Execution, Storage, execution_arn
 from lambdas.catalog import Catalog, orphans
 from lambdas.catalog.orphans import Kind, OpenAssociation, Orphan
-from lambdas.errors import IngestError, StorageNotFoundError
+from lambdas.errors import CatalogUnavailableError, IngestError, StorageNotFoundError, StorageUnavailableError
 from lambdas.logic.following import follow_described
 from lambdas.logic.registering import LIVE
 
@@ -34,7 +34,9 @@ LOOK_BACK = timedelta(days=30)
 MANIFEST_WITHIN = timedelta(hours=24)
 """How long after its last object an association may be without a manifest: an edge's line may be down for a day."""
 EXECUTION_WITHIN = timedelta(minutes=15)
-"""How long a manifest may be without an execution, and a row open without a look at its execution."""
+"""How long a manifest may be without an execution: its message may wait in the queue."""
+EVENT_WITHIN = timedelta(minutes=1)
+"""How long the event of an execution's end may take, before a look at the execution takes its place."""
 
 
 class RunsExecutions(Protocol):
@@ -74,14 +76,19 @@ class Sweep:
                 yield from self._looked_at(association, edge, lambda one=association, edge=edge: self._unknown(one, edge))  # type: ignore[misc]
 
     def _open(self) -> Iterator[Orphan]:
-        before = _naive(self.now - EXECUTION_WITHIN)
+        before = _naive(self.now - EVENT_WITHIN)
         for row in self.catalog.transaction(lambda cursor: orphans.open_since(cursor, before)):
             yield from self._looked_at(row.association, row.edge, lambda row=row: self._of_row(row))  # type: ignore[misc]
 
     def _looked_at(self, association: str, edge: str, look: Callable[[], Orphan | None]) -> Iterator[Orphan]:
-        """What `look` finds; an association that cannot be looked at is found too, and keeps no other from it."""
+        """What `look` finds; an association that cannot be looked at is found too, and keeps no other from it.
+
+        Raises CatalogUnavailableError, StorageUnavailableError: then the next sweep, which is soon, looks at all.
+        """
         try:
             found = look()
+        except (CatalogUnavailableError, StorageUnavailableError):
+            raise
         except (ContractError, IngestError) as error:
             found = self._orphan(Kind.UNREADABLE, association, edge, f"{type(error).__name__}: {error}", self.now)
         if found is not None:

@@ -143,6 +143,26 @@ def test_an_output_that_is_late_is_told_by_name_and_nothing_is_recorded_of_the_o
     assert run.collect(whole)["imported"] == 2
 
 
+def test_outputs_that_never_become_whole_are_taken_by_force_and_the_rest_is_imported_again(run: Run) -> None:
+    run.index([{"part": 1, "first": 0, "count": 2}])
+    run.claim()
+    whole = run.imported()
+    half = Outputs(success=whole.success[:1], image_sets=whole.image_sets, scanned=2)
+    with pytest.raises(errors.OutputsMissingError):
+        run.collect(half)
+    assert run.collect(half, force=True)["imported"] == 1
+    with pytest.raises(errors.LedgerMismatchError, match="1 without a result"):
+        run.reconcile()
+    assert run.claim(failed_only=True)["staged"] == 1
+
+
+def test_outputs_that_tell_of_every_object_are_whole_however_many_files_were_scanned(run: Run) -> None:
+    run.claim()
+    outputs = run.imported()
+    outputs.scanned = 5
+    assert run.collect(outputs)["imported"] == 2
+
+
 def test_a_job_in_which_all_files_failed_has_no_success_output(run: Run) -> None:
     run.claim()
     outputs = Outputs()

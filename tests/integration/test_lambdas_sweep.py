@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from console import render
+from lambdas import errors
 from lambdas.adapters.aws import Executions, Storage
 from lambdas.catalog.queries import Queries
 from lambdas.handlers import environment, follow_execution, sweep
@@ -154,6 +155,23 @@ def test_what_is_no_association_and_what_is_too_old_is_not_looked_at(
     for key in ("instances/stray.dcm", "instances/Not An Edge/x/y", "instances/edge-1/not-an-id/1/x.dcm"):
         aws.s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     assert found(catalog, bucket, after=timedelta(days=60)) == []
+
+
+def test_a_step_functions_that_is_away_is_no_finding(
+    *,
+    aws: Aws,
+    catalog: Catalog,
+    bucket: str,
+    placed: PlacedAssociation,
+    step_functions: StepFunctionsTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Run(aws=aws, placed=placed).register()
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    step_functions.down = True
+    with pytest.raises(errors.StorageUnavailableError):
+        found(catalog, bucket)
+    assert rows(catalog, "orphan") == []
 
 
 # The functions

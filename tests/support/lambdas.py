@@ -108,13 +108,15 @@ class Run:
     def record(self, status: str, part: int = 1, attempt: int = 1, job_id: str = "job1") -> None:
         record_job.handler(self._attempt(part, attempt) | {"job_id": job_id, "status": status}, CONTEXT)
 
-    def collect(self, outputs: Outputs | None, part: int = 1, attempt: int = 1, job_id: str = "job1") -> dict[str, Any]:
+    def collect(
+        self, outputs: Outputs | None, part: int = 1, attempt: int = 1, job_id: str = "job1", *, force: bool = False
+    ) -> dict[str, Any]:
         folder = (
             f"imports/{self.placed.manifest.edge}/{self.placed.association}/{part}/{attempt}/{DATASTORE}-DicomImport-{job_id}/"
         )
         if outputs is not None:
             outputs.write(self.aws, self.placed.bucket, folder)
-        payload = self._where | self._attempt(part, attempt)
+        payload = self._where | self._attempt(part, attempt) | {"force": force}
         return collect_results.handler(
             payload | {"job_id": job_id, "job_output_s3_uri": f"s3://{self.placed.bucket}/{folder}"}, CONTEXT
         )
