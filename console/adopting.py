@@ -25,13 +25,14 @@ from contract.keys import (
     adopted_key,
     adopted_prefix,
     manifest_key,
-    parse_instance_key,
     part_manifest_key,
 )
 from contract.message import InboundMessage
 from contract.strict import ContractError, from_json, to_json
 from lambdas.catalog.queries import Queries
 from lambdas.logic.starting import start
+
+_ASSOCIATION_DEPTH = 2  # slashes of instances/<edge>/
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,8 @@ class Adopting:
         seen: set[tuple[str, str]] = set()
         for before in self._planned():
             if before.bucket == bucket:
-                seen |= {(one.key, one.etag) for one in before.sources}
-                of_prefix = any(one.key.startswith(prefix) for one in before.sources)
+                of_prefix = {(one.key, one.etag) for one in before.sources if one.key.startswith(prefix)}
+                seen |= of_prefix
                 if of_prefix and self._queries.association(before.manifest.association) is None:
                     yield before
         new = (one for one in self._objects.below(bucket, prefix) if (one.key, one.etag) not in seen and one.size_bytes)
@@ -96,23 +97,31 @@ class Adopting:
                 yield from_json(Adoption, raw)
 
     def _in_place(self, prefix: str) -> Iterator[Adoption | Adopted]:
-        by_association: dict[tuple[str, str], list[StoredKey]] = {}
-        for one in self._objects.below(self._stack.bucket, prefix):
-            key = parse_instance_key(one.key)
-            by_association.setdefault((key.edge, key.association), []).append(one)
-        for (edge, association), listed in by_association.items():
-            if self._objects.exists(self._stack.bucket, manifest_key(edge, association)):
-                yield Adopted(association=association, said=f"has a manifest: `ahi-ingest replay {association} --restart`")
+        bucket = self._stack.bucket
+        named = prefix.count("/") > _ASSOCIATION_DEPTH  # one association, and not all of an edge's
+        for folder in [_folder(prefix)] if named else self._associations(prefix):
+            edge, association = folder.split("/")[1:3]
+            if self._objects.exists(bucket, manifest_key(edge, association)):
+                if named:
+                    yield Adopted(association=association, said=f"has a manifest: `ahi-ingest replay {association} --restart`")
+                continue
+            listed = list(self._objects.below(bucket, folder))
+            if not listed:
                 continue
             if datetime.now(UTC) - max(one.modified_at for one in listed) < self._quiet:
                 said = f"got objects within the last {self._quiet}: its edge may still be sending (--quiet-hours)"
                 yield Adopted(association=association, said=said, failed=True)
                 continue
-            whole = list(self._objects.below(self._stack.bucket, f"{INSTANCES_PREFIX}{edge}/{association}/"))
             try:
-                yield plan_in_place(self._objects, self._stack.bucket, whole)
+                yield plan_in_place(self._objects, bucket, listed)
             except ContractError as error:
                 yield Adopted(association=association, said=str(error), failed=True)
+
+    def _associations(self, prefix: str) -> Iterator[str]:
+        """The folders of associations below instances/, or below one edge's."""
+        edges = [prefix] if prefix != INSTANCES_PREFIX else self._objects.folders(self._stack.bucket, prefix)
+        for edge in edges:
+            yield from self._objects.folders(self._stack.bucket, edge)
 
     def _copy(self, plan: Adoption) -> None:
         """Copy what is not there yet. HealthImaging scans the prefix, so no other object may get there."""
@@ -141,6 +150,11 @@ class Adopting:
         for part in plan.parts:
             self._objects.put_new(bucket, part_manifest_key(manifest.edge, manifest.association, part.part), to_json(part))
         self._objects.put_new(bucket, manifest_key(manifest.edge, manifest.association), to_json(manifest))
+
+
+def _folder(prefix: str) -> str:
+    """The folder of the association that a prefix is in: instances/<edge>/<association>/."""
+    return "/".join(prefix.split("/")[:3]) + "/"
 
 
 def _chunks(listed: Iterable[StoredKey]) -> Iterator[Sequence[StoredKey]]:

@@ -89,7 +89,10 @@ def wait(
             fail(f"{association} is still {row.status} after {timeout_seconds:g} s.")
         counts = catalog.ledger(association)
     if row.status != "COMPLETE":
-        fail(f"{association} is {row.status}: {_reason(row, counts)} `ahi-ingest show {association}` lists the objects.")
+        fail(
+            f"{association} is {row.status}: {_reason(row, counts)} `ahi-ingest show {association}` lists the objects, and "
+            f"`ahi-ingest replay {association}` does what helps."
+        )
     typer.echo(f"{association} is COMPLETE: {row.objects} object(s) imported.")
 
 

@@ -174,7 +174,8 @@ WHERE association = %(association)s
        OR indexed_at IS NULL OR import_status IS NULL OR import_status <> 'IMPORTED')
 ORDER BY is_foreign, part, position, s3_key
 """
-_STORED_OBJECTS_OF_STUDY = f"{_STORED_OBJECT_COLUMNS} WHERE study_instance_uid = %s"
+# Of associations: objects under external/, which are in no part, are not to be imported.
+_STORED_OBJECTS_OF_STUDY = f"{_STORED_OBJECT_COLUMNS} WHERE study_instance_uid = %s AND part IS NOT NULL"
 _STUDIES_OF_ASSOCIATION = """
 SELECT DISTINCT study_instance_uid
 FROM stored_object

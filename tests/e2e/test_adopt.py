@@ -157,7 +157,9 @@ def test_an_association_without_a_manifest_is_adopted_where_it_stands_once_it_is
     assert row is not None
     assert (row.edge, row.ending, row.objects) == (edge, "recovered", 2)
     again = ahi_ingest(stack, "adopt", uri, "--quiet-hours", "0")
-    assert "has a manifest" in again.stdout
+    assert again.stdout.strip() == "Nothing there that was not adopted before."
+    named = ahi_ingest(stack, "adopt", f"{uri}{association}/1/")
+    assert "has a manifest" in named.stdout
 
 
 def test_a_place_that_is_no_prefix_is_refused(stack: RunningStack) -> None:
