@@ -27,8 +27,8 @@ BUFFER_BYTES = 256 * 1024
 PDU_MAX_BYTES = 1024 * 1024
 """Longest PDU that is read. Senders are asked for at most 128 KiB; some count their headers wrongly."""
 COMMAND_SET_MAX_BYTES = 64 * 1024
-MESSAGE_MAX_BYTES = 32 * 1024 * 1024
-"""Longest data set of a message that is not C-STORE; such a message is kept in memory."""
+MESSAGE_MAX_BYTES = 8 * 1024 * 1024
+"""Longest data set of a message that is not C-STORE, which is kept in memory: a commitment request of some 60,000 objects."""
 
 _GIVEN_BACK = frozenset((pdu.C_ECHO_RQ, pdu.N_ACTION_RQ, pdu.N_EVENT_REPORT_RSP))
 
@@ -209,7 +209,7 @@ class PDataLoop:
         elif self._other is not None:
             self._other_data += fragment
             if len(self._other_data) > MESSAGE_MAX_BYTES:
-                raise MalformedPduError("a message of more than 32 MiB that is no C-STORE")
+                raise MalformedPduError("a message of more than 8 MiB that is no C-STORE")
         else:
             raise MalformedPduError("a data set without a command")
 
