@@ -114,6 +114,8 @@ class AwsCloud:
             self.put_bytes(key, content)
             return
         part_bytes = max(SINGLE_PUT_MAX_BYTES, -(-size_bytes // _PARTS_MAX))
+        if self._has(key, open_file, part_bytes):  # from before a crash, or from an upload whose answer was lost
+            return
         with _translated("multipart upload"):
             upload_id = self._s3.create_multipart_upload(
                 Bucket=self._bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT", **self._encryption
@@ -136,23 +138,19 @@ class AwsCloud:
 
     def _put_parts(self, key: str, upload_id: str, open_file: Callable[[], IO[bytes]], part_bytes: int) -> None:
         parts: list[CompletedPartTypeDef] = []
-        size_bytes = whole = 0
-        checksums = b""
+        size_bytes, checksum = 0, _Checksum()
         with open_file() as file:
             for number, content in enumerate(_parts(file, part_bytes), 1):
-                size_bytes, whole, own = size_bytes + len(content), zlib.crc32(content, whole), _crc32(zlib.crc32(content))
-                checksums += own
+                size_bytes, own = size_bytes + len(content), checksum.add(content)
                 part = self._s3.upload_part(
                     Bucket=self._bucket,
                     Key=key,
                     UploadId=upload_id,
                     PartNumber=number,
                     Body=content,
-                    ChecksumCRC32=_base64(own),
+                    ChecksumCRC32=own,
                 )
-                parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": _base64(own)})
-        # The emulator knows checksums of checksums only (COMPOSITE), whatever CreateMultipartUpload asked for.
-        right = {_base64(_crc32(whole)), f"{_base64(_crc32(zlib.crc32(checksums)))}-{len(parts)}"}
+                parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": own})
         try:
             stored: Any = self._s3.complete_multipart_upload(
                 Bucket=self._bucket,
@@ -166,12 +164,26 @@ class AwsCloud:
             if _status(error) != 412:
                 raise
             stored = self._head(key)
-            if stored.get("ChecksumCRC32") not in right:
+            if stored.get("ChecksumCRC32") not in checksum.right:
                 raise ContentDiffersError(f"{key} exists with other content") from None
             with contextlib.suppress(ClientError, BotoCoreError):
                 self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
-        if stored.get("ChecksumCRC32") not in right:
+        if stored.get("ChecksumCRC32") not in checksum.right:
             raise ContentDiffersError(f"{key} was stored with another checksum than it was sent with")
+
+    def _has(self, key: str, open_file: Callable[[], IO[bytes]], part_bytes: int) -> bool:
+        """Whether a large object is in S3 already. Raises ContentDiffersError when the key holds another."""
+        try:
+            stored = self._s3.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        except (ClientError, BotoCoreError):  # not there, most likely; whatever else it is, the upload says
+            return False
+        checksum = _Checksum()
+        with open_file() as file:
+            for content in _parts(file, part_bytes):
+                checksum.add(content)
+        if stored.get("ChecksumCRC32") not in checksum.right:
+            raise ContentDiffersError(f"{key} exists with other content")
+        return True
 
     def _head(self, key: str) -> HeadObjectOutputTypeDef:
         with _translated("HeadObject"):
@@ -195,6 +207,26 @@ def _translated(what: str) -> Iterator[None]:
 
 def _status(error: ClientError) -> int:
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+class _Checksum:
+    """CRC-32 of an object that is sent in parts."""
+
+    def __init__(self) -> None:
+        self._whole, self._parts = 0, b""
+
+    def add(self, content: bytes) -> str:
+        """The next part; returns its own checksum."""
+        self._whole = zlib.crc32(content, self._whole)
+        own = _crc32(zlib.crc32(content))
+        self._parts += own
+        return _base64(own)
+
+    @property
+    def right(self) -> set[str]:
+        """What S3 may say of the whole; the emulator knows checksums of checksums (COMPOSITE) only, whatever it is asked for."""
+        composite = f"{_base64(_crc32(zlib.crc32(self._parts)))}-{len(self._parts) // 4}"
+        return {_base64(_crc32(self._whole)), composite}
 
 
 def _parts(file: IO[bytes], part_bytes: int) -> Iterator[bytes]:

@@ -90,6 +90,29 @@ def test_a_small_file_is_put(tried: Tried) -> None:
     assert tried.content("small") == b"content"
 
 
+def test_a_large_object_that_is_there_is_not_sent_again(aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(monkeypatch, aws.endpoint_url)
+    cloud = AwsCloud(bucket=bucket, queue_url="http://queue", connections=4)
+    cloud.put_file("large", file_of(LARGE), len(LARGE))
+    monkeypatch.setattr(cloud._s3, "upload_part", None)
+    cloud.put_file("large", file_of(LARGE), len(LARGE))
+    with pytest.raises(ContentDiffersError):
+        cloud.put_file("large", file_of(LARGE[:-1] + b"!"), len(LARGE))
+
+
+def test_a_large_object_that_appears_meanwhile_is_found_by_its_checksum(
+    aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, aws.endpoint_url)
+    cloud = AwsCloud(bucket=bucket, queue_url="http://queue", connections=4)
+    monkeypatch.setattr(cloud, "_has", lambda *_: False)
+    for _ in range(2):
+        cloud.put_file("large", file_of(LARGE), len(LARGE))
+    with pytest.raises(ContentDiffersError):
+        cloud.put_file("large", file_of(LARGE[:-1] + b"!"), len(LARGE))
+    assert aws.s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
 def test_a_message_is_sent(tried: Tried) -> None:
     tried.cloud.send_message("body")
     assert tried.messages() == ["body"]

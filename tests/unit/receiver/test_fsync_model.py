@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from contract import Ending
 from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
 from contract.strict import from_json
+from receiver.cloud import CloudUnavailableError
 from receiver.index import ObjectIndex, index_bytes
 from receiver.part10 import head_bytes
 from receiver.spool import AssociationFolder, Spool
@@ -137,6 +139,37 @@ def live(world: World, disk: ForgetfulFileSystem) -> None:
     spool.close()
 
 
+def live_by_chance(world: World, disk: ForgetfulFileSystem, chance: random.Random) -> None:
+    """Some associations, in an order of acts that nobody thought of: objects of few UIDs, uploads, outages, endings."""
+    uploads, spool = Uploads(world.cloud, bucket="bucket"), new_spool(disk, part_max_objects=chance.randint(1, 3))
+    open_: dict[str, tuple[AssociationFolder, AssociationUpload]] = {}
+    for step in range(chance.randint(5, 40)):
+        act = chance.choice(("begin", "store", "store", "store", "work", "work", "outage", "end"))
+        if act == "begin" and len(open_) < 3:
+            name = f"AE_{step}"
+            folder = spool.begin_association(calling_ae=name, called_ae="ANY", peer="127.0.0.1")
+            world.begun[folder.facts.association] = name
+            open_[name] = folder, uploads.begin(folder)
+        elif act == "outage":
+            world.cloud.failure = chance.choice((None, CloudUnavailableError("away")))
+        elif act == "work":
+            with contextlib.suppress(CloudUnavailableError):
+                uploads.run_next()
+        elif open_ and act == "store":
+            name = chance.choice(sorted(open_))
+            if chance.random() < 0.2:
+                store(world, *open_[name], "2.2", chance.choice(("unreadable", "as bad")), syntax=EXPLICIT)
+            else:
+                uid, confirmed = chance.choice("123"), chance.random() < 0.8
+                store(world, *open_[name], f"1.{uid}", uid + chance.choice("abc"), confirmed=confirmed)
+        elif open_ and act == "end":
+            folder, upload = open_.pop(chance.choice(sorted(open_)))
+            ending = chance.choice((Ending.RELEASED, Ending.ABORTED, Ending.LOST))
+            upload.end(ending, NOW)
+            if folder.sealed is not None:
+                world.sealed.append((folder.facts.association, ending, folder.sealed.sequence))
+
+
 def recover(world: World, disk: ForgetfulFileSystem) -> None:
     """The next start, with other limits of a part."""
     spool = new_spool(disk, part_max_objects=1)
@@ -245,6 +278,24 @@ def run_upgraded(
 def test_a_crash_at_any_call_loses_no_acknowledged_object(chooser: Chooser) -> None:
     for crash_at in range(CALLS):
         run(crash_at, chooser)
+
+
+@pytest.mark.parametrize("first", range(0, 1200, 300))
+def test_a_crash_of_any_life_loses_no_acknowledged_object(first: int) -> None:
+    for seed in range(first, first + 300):
+        chance, world, disk = random.Random(seed), World(), ForgetfulFileSystem()
+        disk.crash_at = chance.randrange(150)
+        with contextlib.suppress(CrashError):
+            live_by_chance(world, disk, chance)
+        world.cloud.failure = None
+        for _ in range(chance.randrange(3)):  # the next starts crash too
+            disk = disk.crashed(Chooser(seed, keep_all=chance.random() < 0.5))
+            disk.crash_at = chance.randrange(60)
+            with contextlib.suppress(CrashError):
+                recover(world, disk)
+        disk = disk.crashed(chance.choice((POWER_LOSS, KILL_9, Chooser(seed))))
+        recover(world, disk)
+        check(world, disk)
 
 
 def test_a_second_crash_during_recovery_loses_no_acknowledged_object() -> None:
