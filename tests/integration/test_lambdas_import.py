@@ -181,6 +181,20 @@ def test_a_file_that_stands_in_success_and_in_failure_has_failed(run: Run, catal
     assert imported.import_status == "IMPORTED"
 
 
+def test_each_object_keeps_its_image_set_the_version_and_whether_it_is_the_primary_one(run: Run, catalog: Catalog) -> None:
+    run.claim()
+    outputs = Outputs()
+    first, second = run.placed.entries
+    outputs.succeed(first.key, "set-1", 7)
+    outputs.succeed(second.key, "set-2", primary=False)
+    run.collect(outputs)
+    kept = {one.s3_key: one for one in Queries(catalog).stored_objects(run.placed.association)}
+    assert {key: (one.image_set_id, one.image_set_version, one.image_set_is_primary) for key, one in kept.items()} == {
+        first.key: ("set-1", 7, True),
+        second.key: ("set-2", 1, False),
+    }
+
+
 def test_outputs_of_an_older_form_lack_version_and_primary(run: Run, aws: Aws, catalog: Catalog) -> None:
     run.claim()
     outputs = Outputs()

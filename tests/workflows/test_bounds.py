@@ -18,7 +18,7 @@ from contract.association import Ending
 from contract.manifest import AssociationManifest, PartSummary
 from lambdas.logic.claiming import SERVICE_FAULT_RETRIES
 from lambdas.logic.registering import PARTS_AT_ONCE, SLICES_MAX, plan_slices
-from tests.workflows.test_machines import states_of
+from tests.support.stub_pipeline import states_of
 
 EVENTS_MAX = 25_000
 DATA_MAX_BYTES = 256 * 1024

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import workflows
-from tests.workflows.test_machines import states_of
+from tests.support.stub_pipeline import states_of
 from workflows.picture import svg
 
 FOLDER = Path(workflows.__file__).parent

@@ -21,8 +21,8 @@ from lambdas.catalog.queries import Queries
 from tests.support.catalog import empty, everything
 from tests.support.memory_cloud import MemoryImaging, MemoryS3
 from tests.support.rehearsal import INGEST_TASKS, WAITS_AFTER, Fault, Kind, Rehearsal
+from tests.support.stub_pipeline import states_of
 from tests.workflows.conftest import PATIENT_ID, PlacedOnce
-from tests.workflows.test_machines import states_of
 
 if TYPE_CHECKING:
     from lambdas.catalog import CatalogSettings

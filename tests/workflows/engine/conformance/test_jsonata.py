@@ -18,8 +18,8 @@ import pytest
 import workflows
 from local.stepfunctions import expressions
 from local.stepfunctions.expressions import QueryError
+from tests.support.stub_pipeline import JOB_ID, Pipeline, always, failing
 from tests.workflows.engine.test_expressions import NOW, STATES, VALUES
-from tests.workflows.test_machines import JOB_ID, Pipeline, always, failing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
