@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.machines import fail, machine, map_, parallel, pass_
@@ -58,7 +58,7 @@ def flows(draw: st.DrawFn, depth: int, names: itertools.count[int]) -> list[Stat
     return [*states, fail(last, draw(ERRORS)) if depth == 0 and draw(st.booleans()) else pass_(last)]
 
 
-@settings(max_examples=12, derandomize=True, deadline=None)
+@settings(max_examples=12, derandomize=True, deadline=None, phases=[Phase.generate])  # to shrink takes minutes
 @given(st.data())
 def test_a_machine_does_the_same_on_both_engines(data: st.DataObject) -> None:
     behaviour = Behaviour(machine(*data.draw(flows(2, itertools.count()))))
