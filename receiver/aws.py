@@ -224,7 +224,7 @@ class _Checksum:
 
     @property
     def right(self) -> set[str]:
-        """What S3 may say of the whole; the emulator knows checksums of checksums (COMPOSITE) only, whatever it is asked for."""
+        """What S3 may say of the whole. The emulator knows checksums of checksums (COMPOSITE) only, asked for or not."""
         composite = f"{_base64(_crc32(zlib.crc32(self._parts)))}-{len(self._parts) // 4}"
         return {_base64(_crc32(self._whole)), composite}
 

@@ -1,4 +1,4 @@
-"""The spool: where an acknowledged object lives until it is in S3. Nothing else of the receiver writes durably.
+"""The spool: where an acknowledged object lives until it is in S3. All that is durable of it is written here.
 
 Format
     <spool>/lock                                   held (flock) by the one receiver of this spool, whatever its workers
@@ -13,6 +13,9 @@ Format
         sealed.json                                how and when the association ended, its sequence number
         manifest.json, part-1.json ...             what is announced; present once every object is in S3
     <spool>/out/<boot id>/removed-<association id>/   announced; being removed
+    <spool>/quarantine/                            copies of quarantined objects, for who looks into them (quarantine.py)
+    <spool>/associations/, commitment.sqlite, pid  not the spool's: counts of receiver/dicom/counts.py, the ledger of
+                                                   receiver/commitment, the process to signal
 
 Invariants
     - A name ending in `.dcm` or `.json` holds its whole content durably: data is synced before the rename gives the name.
@@ -25,7 +28,7 @@ Invariants
     - What is sealed takes no more objects. A sequence number is given once.
     - What an fsync failed on is never synced again: the file is discarded; a folder that failed takes no more objects.
 
-Order, and what a crash leaves (by name in receiver.spool.leftover.py)
+Order, and what a crash leaves (by name in receiver/spool/leftover.py)
     1 make the folder, association.json, sync the boot folder         NOTHING_STORED: removed
     2 write NNNNNN.tmp, fdatasync, rename, sync the folder, 0x0000    NOTHING_STORED, or NOT_ENDED: sealed now, as `recovered`
     3 the association ends: sequence synced, sealed.json synced       NOT_ENDED
