@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pydicom
 
+from local.demo.steps import has_ended
 from receiver.dicom.sender import SendResult, send
 from tests.support.dicom import BUNDLED
 
@@ -33,7 +34,7 @@ def ended(catalog: Queries, calling_ae: str, count: int = 1) -> list[Association
     """The associations of an AE title, oldest first, once there are `count` and each has a verdict."""
 
     def found() -> list[Association]:
-        return [row for row in reversed(catalog.associations()) if row.calling_ae == calling_ae and row.status != "RUNNING"]
+        return [row for row in reversed(catalog.associations()) if row.calling_ae == calling_ae and has_ended(row)]
 
     wait_until(lambda: len(found()) >= count, f"{count} association(s) of {calling_ae} ended")
     assert len(found()) == count
