@@ -30,6 +30,7 @@ INSTANCES_PREFIX = "instances/"
 MANIFESTS_PREFIX = "manifests/"
 QUARANTINE_PREFIX = "quarantine/"
 RETRIES_PREFIX = "retries/"
+STATUS_PREFIX = "status/"
 
 _PART = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 _SEGMENT = re.compile(r"[0-9A-Za-z._~-]{1,128}", re.ASCII)
@@ -130,7 +131,7 @@ def adopted_key(edge: str, association: str) -> str:
 
 def status_key(edge: str) -> str:
     """The key of the edge's own report."""
-    return f"status/{check_edge_id(edge)}.json"
+    return f"{STATUS_PREFIX}{check_edge_id(edge)}.json"
 
 
 def _folder(edge: str, association: str) -> str:

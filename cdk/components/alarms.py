@@ -20,7 +20,14 @@ from lambdas.handlers.metrics import Metric
 START_IMPORT = "arn:aws:states:::aws-sdk:medicalimaging:startDICOMImportJob"
 
 _FIVE_MINUTES = Duration.minutes(5)
-_FUNCTIONS_THAT_NO_MACHINE_WATCHES = ("FollowExecution", "IndexExternal", "MigrateCatalog", "StartExecution", "Sweep")
+_FUNCTIONS_THAT_NO_MACHINE_WATCHES = (
+    "FollowExecution",
+    "IndexExternal",
+    "MigrateCatalog",
+    "StartExecution",
+    "Sweep",
+    "WatchEdges",
+)
 _OLDEST_MESSAGE_SECONDS = 900
 _STARTS_REFUSED = 30
 _CAPACITY_PERCENT = 90
@@ -90,6 +97,23 @@ def of_associations(config: Config) -> Iterator[AlarmSpec]:
     )
 
 
+def of_edges(config: Config) -> Iterator[AlarmSpec]:
+    """What the edges report. An edge that has never reported has no data, and raises none of these."""
+    for edge in config.edges:
+        yield AlarmSpec(
+            name=f"{edge}-silent",
+            says=f"The edge {edge} does not report: is its receiver up, and the line to AWS? What it has is on its disk.",
+            metric=of_edge(config, edge, Metric.EDGE_SILENT_SECONDS),
+            threshold=config.operations.edge_silent_minutes * 60,
+        )
+        yield AlarmSpec(
+            name=f"{edge}-behind",
+            says=f"Objects wait in the spool of the edge {edge}: is the line to AWS too slow, or refused? See its status.",
+            metric=of_edge(config, edge, Metric.EDGE_UPLOAD_LAG_SECONDS),
+            threshold=config.operations.spool_age_minutes * 60,
+        )
+
+
 def of_queues(queues: list[QueueNames]) -> Iterator[AlarmSpec]:
     for queue in queues:
         yield AlarmSpec(
@@ -153,6 +177,17 @@ def counted(config: Config, metric: Metric, *, statistic: str = "Sum", period: D
         dimensions_map={"service": "ingest"},
         statistic=statistic,
         period=period,
+    )
+
+
+def of_edge(config: Config, edge: str, metric: Metric) -> cloudwatch.Metric:
+    """A metric that an edge's reports give."""
+    return cloudwatch.Metric(
+        namespace=config.prefix,
+        metric_name=str(metric),
+        dimensions_map={"service": "ingest", "edge": edge},
+        statistic="Maximum",
+        period=_FIVE_MINUTES,
     )
 
 

@@ -6,7 +6,7 @@ from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from cdk.components.alarms import START_IMPORT, counted, of_cluster
+from cdk.components.alarms import START_IMPORT, counted, of_cluster, of_edge
 from cdk.components.machine import machine_arn, machine_name
 from cdk.config import Config
 from lambdas.handlers.metrics import Metric
@@ -83,6 +83,18 @@ def make_dashboard(scope: Construct, config: Config, alarms: list[cloudwatch.IAl
             [_graph("Catalog", of_cluster(config, "DatabaseConnections"), of_cluster(config, "ServerlessDatabaseCapacity"))]
             if config.catalog.new
             else []
+        ),
+    )
+    dashboard.add_widgets(
+        _graph(
+            "Edges: the oldest object that is not in S3",
+            *(of_edge(config, edge, Metric.EDGE_UPLOAD_LAG_SECONDS).with_(label=edge) for edge in config.edges),
+            unit="seconds",
+        ),
+        _graph(
+            "Edges: free space of the spool",
+            *(of_edge(config, edge, Metric.EDGE_DISK_FREE_BYTES).with_(label=edge) for edge in config.edges),
+            unit="bytes",
         ),
     )
     return dashboard

@@ -2,7 +2,7 @@
 
     inbound queue of an edge -> StartExecution -> machine `ingest` -> its Lambdas, and machine `import` for each part
     machine `ingest` changes status -> EventBridge -> FollowExecution -> topic of failures
-    every 15 minutes -> Sweep
+    every 15 minutes -> Sweep; every 5 minutes -> WatchEdges
     queue `external` of the bucket's events -> IndexExternal
 
 Grants are written here, where both ends are in sight, and name what the code calls. The bucket, and the queue `external`
@@ -34,7 +34,7 @@ from cdk.config import Config
 from cdk.stacks.catalog import CatalogStack
 from cdk.stacks.imaging import ImagingStack
 from cdk.stacks.storage import StorageStack
-from contract.keys import EXTERNAL_PREFIX, IMPORTS_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX
+from contract.keys import EXTERNAL_PREFIX, IMPORTS_PREFIX, INSTANCES_PREFIX, MANIFESTS_PREFIX, RETRIES_PREFIX, STATUS_PREFIX
 
 _ENDINGS = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
@@ -61,7 +61,9 @@ _FUNCTIONS = {
     "ReconcileAssociation": _SHORT,
     "FollowExecution": _SHORT,
     "Sweep": _Kind(Duration.seconds(600), 512),
+    "WatchEdges": _Kind(Duration.seconds(120), 256, share=0),
 }
+_WATCH_EVERY = Duration.minutes(5)
 _SWEEP_EVERY = Duration.minutes(15)
 _MESSAGES_PER_BATCH = 10
 _BATCHES_AT_ONCE = 5
@@ -107,7 +109,8 @@ class IngestStack(Stack):
         self.queues = [events_names, storage.external.names, *(inbound.names for inbound in self.inbound.values())]
         self.functions = list(_FUNCTIONS)
         self._follow_executions()
-        self._sweep()
+        self._schedule("Sweep", _SWEEP_EVERY)
+        self._schedule("WatchEdges", _WATCH_EVERY)
         self._index_external(storage.external)
         self._grant_to_functions()
         self._grant_to_machines()
@@ -119,6 +122,7 @@ class IngestStack(Stack):
             "BUCKET_NAME": self._objects.bucket.bucket_name,
             "FAILURES_TOPIC_ARN": self._failures.topic_arn,
             "POWERTOOLS_METRICS_NAMESPACE": self._config.prefix,
+            "EDGES": ",".join(self._config.edges),
         }
         if self._config.default_issuers:
             environment["DEFAULT_ISSUERS"] = json.dumps(self._config.default_issuers, sort_keys=True)
@@ -185,17 +189,18 @@ class IngestStack(Stack):
             targets=[targets.LambdaFunction(follow, dead_letter_queue=self._event_dead_letters, retry_attempts=10)],
         )
 
-    def _sweep(self) -> None:
-        sweep = self._functions["Sweep"]
-        sweep.configure_async_invoke(  # no retries: the next one is soon
-            on_failure=destinations.SqsDestination(self._event_dead_letters), retry_attempts=0, max_event_age=_SWEEP_EVERY
+    def _schedule(self, function: str, every: Duration) -> None:
+        """Without retries, since the next run is soon; what failed is kept."""
+        scheduled = self._functions[function]
+        scheduled.configure_async_invoke(
+            on_failure=destinations.SqsDestination(self._event_dead_letters), retry_attempts=0, max_event_age=every
         )
         events.Rule(
             self,
-            "SweepDue",
-            rule_name=f"{self._config.prefix}-sweep",
-            schedule=events.Schedule.rate(_SWEEP_EVERY),
-            targets=[targets.LambdaFunction(sweep, dead_letter_queue=self._event_dead_letters, retry_attempts=0)],
+            f"{function}Due",
+            rule_name=f"{self._config.prefix}-{function.lower()}",
+            schedule=events.Schedule.rate(every),
+            targets=[targets.LambdaFunction(scheduled, dead_letter_queue=self._event_dead_letters, retry_attempts=0)],
         )
 
     def _index_external(self, external: Inbound) -> None:
@@ -222,6 +227,7 @@ class IngestStack(Stack):
         self._objects.grant_write(functions["StageCopies"], RETRIES_PREFIX)
         self._objects.grant_read(functions["CollectResults"], MANIFESTS_PREFIX, IMPORTS_PREFIX)
         self._objects.grant_read(functions["Sweep"], MANIFESTS_PREFIX)  # and to list, which is for all prefixes
+        self._objects.grant_read(functions["WatchEdges"], STATUS_PREFIX)
         start_executions = iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._ingest_arn])
         functions["StartExecution"].add_to_role_policy(start_executions)
         functions["Sweep"].add_to_role_policy(start_executions)

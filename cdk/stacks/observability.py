@@ -37,6 +37,7 @@ class ObservabilityStack(Stack):
         for spec in chain(
             alarms.of_executions(self, config),
             alarms.of_associations(config),
+            alarms.of_edges(config),
             alarms.of_queues(queues),
             alarms.of_functions(config),
             alarms.of_catalog(config),

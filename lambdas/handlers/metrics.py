@@ -1,7 +1,7 @@
 """The functions' metrics, written into their logs in CloudWatch's Embedded Metric Format. docs/metrics.md says what for.
 
-The namespace is POWERTOOLS_METRICS_NAMESPACE, one for each environment; the only dimension is service=ingest. All but
-SecondsToImageSets are counts of what one invocation did or found.
+The namespace is POWERTOOLS_METRICS_NAMESPACE, one for each environment; the only dimension is service=ingest, and for what
+edges report the edge. All but SecondsToImageSets and the edges' are counts of what one invocation did or found.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ class Metric(enum.StrEnum):
     ORPHANS_SETTLED = "OrphansSettled"
     MESSAGES_REFUSED = "MessagesRefused"
     SECONDS_TO_IMAGE_SETS = "SecondsToImageSets"
+    EDGE_SILENT_SECONDS = "EdgeSilentSeconds"
+    EDGE_UPLOAD_LAG_SECONDS = "EdgeUploadLagSeconds"
+    EDGE_DISK_FREE_BYTES = "EdgeDiskFreeBytes"
 
 
 def count(counts: Mapping[Metric, int]) -> None:
@@ -44,6 +47,15 @@ def measure(metric: Metric, seconds: float) -> None:
     """Write one duration now."""
     metrics = _metrics()
     metrics.add_metric(str(metric), MetricUnit.Seconds, seconds)
+    metrics.flush_metrics()
+
+
+def measure_edge(edge: str, values: Mapping[Metric, float]) -> None:
+    """Write what an edge reported, with the edge as a second dimension."""
+    metrics = _metrics()
+    metrics.add_dimension("edge", edge)
+    for metric, value in values.items():
+        metrics.add_metric(str(metric), MetricUnit.Bytes if metric.endswith("Bytes") else MetricUnit.Seconds, value)
     metrics.flush_metrics()
 
 

@@ -48,6 +48,7 @@ FUNCTIONS = {
     "StageCopies",
     "StartExecution",
     "Sweep",
+    "WatchEdges",
 }
 BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"} | TRACING
 CATALOG = {"secretsmanager:GetSecretValue"} | INTERFACES
@@ -82,6 +83,7 @@ CALLS = {
         "sqs:GetQueueUrl",
         "sqs:ReceiveMessage",
     },
+    "WatchEdges": READ | DEAD_LETTERS,
     "Sweep": CATALOG | READ | TELL | DEAD_LETTERS | {"states:DescribeExecution", "states:StartExecution"},
 }
 
@@ -214,6 +216,7 @@ def test_a_function_reads_only_the_prefixes_it_needs(template: Template) -> None
     assert prefixes("CollectResults") == {"imports/*", "manifests/*"}
     assert prefixes("StageCopies") == {"instances/*"}
     assert prefixes("Sweep") == {"manifests/*"}
+    assert prefixes("WatchEdges") == {"status/*"}
 
 
 def test_copies_for_another_attempt_are_all_that_a_function_writes_into_the_bucket(template: Template) -> None:
@@ -284,7 +287,7 @@ def test_changes_of_the_ingest_machine_alone_are_followed_and_their_failures_kep
     assert function == "ahi-ingest-prod-FollowExecution"
     assert text(target["DeadLetterConfig"]["Arn"]) == f"{{{dead_letters}.Arn}}"
     invocations = template.of("AWS::Lambda::EventInvokeConfig").values()
-    assert len(invocations) == 2
+    assert len(invocations) == 3
     for one in invocations:
         assert text(one["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]) == f"{{{dead_letters}.Arn}}"
 
@@ -349,14 +352,14 @@ def test_functions_that_hold_a_connection_never_hold_more_than_the_catalog_takes
         for name, properties in functions(template).items()
         if "ReservedConcurrentExecutions" in properties
     }
-    assert reserved.keys() == FUNCTIONS - {"StartExecution"}
+    assert reserved.keys() == FUNCTIONS - {"StartExecution", "WatchEdges"}
     assert sum(reserved.values()) <= production.config.catalog.connections * 4 // 5
     assert reserved["IndexObjects"] == max(reserved.values())
 
 
 def test_functions_that_reach_the_catalog_stand_in_the_vpc(production: Environment) -> None:
     placed = {name for name, properties in functions(production.stacks["ingest"]).items() if "VpcConfig" in properties}
-    assert placed == FUNCTIONS - {"StartExecution"}
+    assert placed == FUNCTIONS - {"StartExecution", "WatchEdges"}
 
 
 def test_a_functions_own_code_cannot_touch_network_interfaces(template: Template) -> None:

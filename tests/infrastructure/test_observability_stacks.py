@@ -61,7 +61,9 @@ def test_our_metrics_are_looked_for_where_the_functions_write_them(production: E
     for function in production.stacks["ingest"].of("AWS::Lambda::Function").values():
         assert function["Properties"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == production.config.prefix
     ours = [alarm for alarm in alarms(production) if alarm["Namespace"] == production.config.prefix]
-    assert all(dimensions(alarm) == {"service": "ingest"} for alarm in ours)
+    of_edges = [alarm for alarm in ours if alarm["MetricName"].startswith("Edge")]
+    assert all(dimensions(alarm) == {"service": "ingest"} for alarm in ours if alarm not in of_edges)
+    assert all(dimensions(alarm).keys() == {"service", "edge"} for alarm in of_edges)
     assert {
         str(metric) for metric in Metric if metric.name.startswith("ASSOCIATIONS_") and metric != Metric.ASSOCIATIONS_COMPLETE
     } <= {alarm["MetricName"] for alarm in ours}
@@ -110,6 +112,25 @@ def test_alarms_on_executions_name_the_ingest_machine(production: Environment) -
     assert arn.endswith(":stateMachine:ahi-ingest-prod-ingest")
     ended_badly = {alarm["MetricName"] for alarm in alarms(production) if alarm["Namespace"] == "AWS/States"}
     assert ended_badly >= {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+
+
+def test_an_edge_that_is_silent_or_behind_raises_an_alarm_after_the_time_that_the_configuration_says(
+    production: Environment,
+) -> None:
+    thresholds = {
+        (dimensions(alarm)["edge"], alarm["MetricName"]): alarm["Threshold"]
+        for alarm in alarms(production)
+        if "edge" in dimensions(alarm)
+    }
+    operations = production.config.operations
+    assert thresholds == {
+        (edge, metric): minutes * 60
+        for edge in production.config.edges
+        for metric, minutes in (
+            ("EdgeSilentSeconds", operations.edge_silent_minutes),
+            ("EdgeUploadLagSeconds", operations.spool_age_minutes),
+        )
+    }
 
 
 def test_a_sweep_that_does_not_run_raises_an_alarm(production: Environment) -> None:
