@@ -33,3 +33,8 @@ def configure_logs(level: str, **each_line: object) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("botocore", "boto3", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def error_text(error: Exception) -> str:
+    """What an error is, without the path that an OSError's text carries."""
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error) or type(error).__name__

@@ -23,6 +23,7 @@ from receiver.counters import Counters
 from receiver.dicom.status import StoreStatus
 from receiver.dicom.storing import ObjectRefusedError, ObjectSink, StoreRequest
 from receiver.disk import Disk
+from receiver.logs import error_text
 from receiver.part10 import head_bytes
 from receiver.spool import AssociationFolder, ObjectWriter, StoredObject
 from receiver.uploads import AssociationUpload
@@ -110,14 +111,14 @@ class AssociationReception:
         """The disk did not take an object."""
         if error.errno not in _FULL:
             self._counters.disk_failed(self._now())
-        _log.error("object not stored", extra={"association": self.association, "error": error.strerror or str(error)})
+        _log.error("object not stored", extra={"association": self.association, "error": error_text(error)})
 
     def _not_confirmed(self, stored: StoredObject) -> None:
         self._unacknowledged += 1
         try:
             self._folder.mark_unacknowledged(stored)
         except OSError as error:
-            _log.error("mark failed", extra={"association": self.association, "error": error.strerror or str(error)})
+            _log.error("mark failed", extra={"association": self.association, "error": error_text(error)})
         raise ObjectRefusedError(StoreStatus.OUT_OF_RESOURCES, comment="S3 did not confirm it in time; it is kept")
 
 

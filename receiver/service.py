@@ -24,7 +24,8 @@ from receiver.reception import AssociationReception
 from receiver.settings import Settings
 from receiver.spool import AssociationFolder, Spool
 from receiver.spool.quarantine import Quarantine
-from receiver.uploads import Uploads, UploadWorkers
+from receiver.upload_workers import UploadWorkers
+from receiver.uploads import Uploads
 
 _LEFTOVERS_EVERY_SECONDS = 5.0
 

@@ -4,9 +4,7 @@ Invariants
     - An object's key is decided in order of arrival (receiver/placement.py), whichever worker reads it first.
     - Manifests are kept in the spool before the first of them is PUT, and only when every object is in S3.
     - The message is sent when every manifest is in S3; the folder is removed when the message was sent.
-    - Every step may be repeated, and none is given up: what fails goes to the end of the queue, and its worker waits first,
-      with full jitter and longer each time, until something succeeds. So an outage costs at most one attempt per worker and
-      wait, and an object that is always refused does not hold up the others.
+    - Every step may be repeated, and none is given up: what fails goes to the end of the queue (receiver/upload_workers.py).
     - Memory: a worker holds one object of at most 8 MiB, or one part of a larger one.
 """
 
@@ -14,9 +12,7 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
@@ -26,19 +22,16 @@ from contract.keys import manifest_key, part_manifest_key
 from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json
-from receiver.cloud import Cloud, CloudError, CloudRefusedError, CloudUnavailableError
+from receiver.cloud import Cloud
 from receiver.commitment.ledger import VerifiedObject
 from receiver.counters import Counters
 from receiver.index import ObjectIndex, index_bytes, index_object
+from receiver.logs import error_text
 from receiver.placement import Place, Placement
 from receiver.spool import AssociationFolder, StoredObject
 from receiver.spool.quarantine import Quarantine
 
 _READ_WHOLE_MAX_BYTES = 8 * 1024 * 1024
-_BACKOFF_FIRST_SECONDS = 0.2
-
-_FAILED = "upload failed, will be tried again"
-_REFUSED = "AWS refuses an upload until someone changes what the error names; it is kept, and will be tried again"
 
 _log = logging.getLogger(__name__)
 
@@ -190,7 +183,9 @@ class AssociationUpload:
             try:
                 self.folder.seal(ending, ended_at)
             except OSError as error:
-                _log.error("seal failed, will be tried again", extra={"association": self.association, "error": _name(error)})
+                _log.error(
+                    "seal failed, will be tried again", extra={"association": self.association, "error": error_text(error)}
+                )
         self.finish()
 
     def finish(self) -> None:
@@ -333,48 +328,6 @@ class _ObjectTask:
         self.upload.object_done(self, self.place)
 
 
-class UploadWorkers:
-    """Threads that work on `Uploads` until `stop`."""
-
-    def __init__(self, uploads: Uploads, *, workers: int, backoff_max_seconds: float) -> None:
-        self._uploads, self._backoff_max_seconds = uploads, backoff_max_seconds
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._work, name=f"upload-{n}", daemon=True) for n in range(workers)]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self, timeout_seconds: float) -> None:
-        """End after the tasks in hand, or without them when they take longer: to the next start, like the rest of the queue."""
-        self._stopping.set()
-        for _ in self._threads:
-            self._uploads.wake()
-        deadline = time.monotonic() + timeout_seconds
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _work(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            try:
-                if self._uploads.run_next(timeout_seconds=60):
-                    failures, self._uploads.refusal = 0, ""
-            except Exception as error:  # noqa: BLE001 - a worker never ends: the data stays, and is tried again
-                expected = isinstance(error, (CloudError, OSError))
-                if isinstance(error, CloudRefusedError):
-                    self._uploads.refusal = str(error)
-                _log.log(
-                    logging.WARNING if isinstance(error, CloudUnavailableError) else logging.ERROR,
-                    _REFUSED if isinstance(error, CloudRefusedError) else _FAILED,
-                    extra={"association": getattr(error, "__notes__", [""])[-1], "error": _name(error)},
-                    exc_info=None if expected else error,
-                )
-                most = min(self._backoff_max_seconds, _BACKOFF_FIRST_SECONDS * 2**failures)
-                failures = min(failures + 1, 30)
-                self._stopping.wait(random.uniform(0, most))
-
-
 def _objects_of(folder: AssociationFolder) -> Iterator[VerifiedObject]:
     """What the kept manifests list. Raises OSError."""
     kept = folder.manifests()
@@ -385,8 +338,3 @@ def _objects_of(folder: AssociationFolder) -> Iterator[VerifiedObject]:
             yield VerifiedObject(entry.sop_class_uid, entry.sop_instance_uid, quarantined=False)
     for one in from_json(AssociationManifest, manifest).quarantined:
         yield VerifiedObject(one.sop_class_uid, one.sop_instance_uid, quarantined=True)
-
-
-def _name(error: Exception) -> str:
-    """What an error is, without the path that an OSError's text carries."""
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error) or type(error).__name__

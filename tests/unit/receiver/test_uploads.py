@@ -16,7 +16,8 @@ from contract.strict import from_json
 from receiver.cloud import CloudRefusedError, CloudUnavailableError
 from receiver.part10 import head_bytes
 from receiver.spool import AssociationFolder, Spool
-from receiver.uploads import AssociationUpload, Uploads, UploadWorkers
+from receiver.upload_workers import UploadWorkers
+from receiver.uploads import AssociationUpload, Uploads
 from tests.support.cloud import FakeCloud
 from tests.support.forgetful import ForgetfulFileSystem
 
