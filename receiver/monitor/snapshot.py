@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from contract.strict import utc_now
+from receiver.commitment.requests import OpenRequest
 from receiver.counters import Report
+from receiver.monitor.commitments import open_commitments
 from receiver.settings import Settings
 from receiver.spool.view import SpooledAssociation, SpoolState, SpoolView
 
@@ -27,6 +29,8 @@ class Snapshot:
     report: Report
     associations: list[SpooledAssociation]
     disk_free_bytes: int
+    commitments: list[OpenRequest]
+    """Storage commitment requests whose peers were not told yet."""
     workers_wanted: int
     disk_reserve_bytes: int
     disk_low_bytes: int
@@ -92,6 +96,7 @@ class Observer:
                 at=self._now(),
                 report=self._report(),
                 associations=self._view.associations(),
+                commitments=open_commitments(self._settings.spool),
                 disk_free_bytes=shutil.disk_usage(self._settings.spool).free,
                 workers_wanted=self._settings.workers,
                 disk_reserve_bytes=self._settings.disk_reserve_bytes,

@@ -39,6 +39,7 @@ def snapshot(**changes: object) -> Snapshot:
         "report": Report(workers=2),
         "associations": [association(1, SpoolState.SEALED, 90), association(2, SpoolState.OPEN, 10)],
         "disk_free_bytes": 10_000,
+        "commitments": [],
         "workers_wanted": 2,
         "disk_reserve_bytes": 1_000,
         "disk_low_bytes": 5_000,
