@@ -6,10 +6,11 @@ executions are not known any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from console.aws import CALLS_AT_ONCE
 from console.aws.import_jobs import Job
@@ -28,7 +29,10 @@ _OUTPUT_MANIFEST = "job-output-manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted:
-    """An attempt whose job has ended. `execution_arn` is empty when nobody knows any more who drove it."""
+    """An attempt whose job has ended. `execution_arn` is the execution that drove it last, empty when nobody knows any more.
+
+    `opened_by` is the input of the execution that claimed it first.
+    """
 
     key: AttemptKey
     edge: str
@@ -38,6 +42,7 @@ class Attempted:
     output_s3_uri: str
     at: datetime
     execution_arn: str
+    opened_by: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +95,10 @@ def attempts(stack: Stack) -> list[Attempted]:
     return sorted(found, key=lambda one: (one.at, one.key.association, one.key.part, one.key.attempt))
 
 
-def _attempted(job: Job, uri: str, drivers: dict[AttemptKey, str]) -> Attempted:
+def _attempted(job: Job, uri: str, drivers: Mapping[AttemptKey, Sequence[Run]]) -> Attempted:
     edge, association, part, attempt = parse_outputs_folder(uri.split("/", 3)[3])
     key = AttemptKey(association=association, part=part, attempt=attempt)
+    runs = drivers.get(key, ())
     return Attempted(
         key=key,
         edge=edge,
@@ -101,7 +107,8 @@ def _attempted(job: Job, uri: str, drivers: dict[AttemptKey, str]) -> Attempted:
         message=job.message,
         output_s3_uri=uri,
         at=job.submitted_at,
-        execution_arn=drivers.get(key, ""),
+        execution_arn=runs[-1].arn if runs else "",
+        opened_by=runs[0].input if runs else {},
     )
 
 
@@ -115,16 +122,17 @@ def _last_runs(stack: Stack) -> dict[str, Run]:
     return last
 
 
-def _drivers(stack: Stack) -> dict[AttemptKey, str]:
-    """The execution that claimed each attempt last."""
+def _drivers(stack: Stack) -> dict[AttemptKey, list[Run]]:
+    """The executions that claimed each attempt, oldest first."""
     runs = [run for run in _runs(stack, stack.import_machine_arn) if {"association", "part"} <= run.input.keys()]
+    drivers: dict[AttemptKey, list[Run]] = {}
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         claimed = pool.map(lambda run: stack.cloud.machines.claimed_attempts(run.arn), runs)
-    return {
-        AttemptKey(association=run.input["association"], part=run.input["part"], attempt=attempt): run.arn
-        for run, of_run in zip(runs, claimed, strict=True)
-        for attempt in of_run
-    }
+        for run, attempts_of_run in zip(runs, claimed, strict=True):
+            for attempt in attempts_of_run:
+                key = AttemptKey(association=run.input["association"], part=run.input["part"], attempt=attempt)
+                drivers.setdefault(key, []).append(run)
+    return drivers
 
 
 def _runs(stack: Stack, machine_arn: str) -> list[Run]:

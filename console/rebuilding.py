@@ -60,7 +60,6 @@ class Rebuilding:
         self._local = threading.local()
         self._catalogs: list[Catalog] = []
         self._plans: dict[str, Plan] = {}
-        self._forced: set[str] = set()
 
     def register(self, remembered: Sequence[Remembered]) -> Iterator[NotRebuilt | None]:
         """Write the rows of associations; something, or None, for each as it is done. So do the others."""
@@ -92,8 +91,6 @@ class Rebuilding:
             announcement=one.announcement,
             execution_arn=arn,
         )
-        if one.announcement.force:
-            self._forced.add(message.association)
 
     def _batches(self, attempts: Iterable[Attempted]) -> Iterator[list[Attempted]]:
         """An attempt at copies, or at a part whose attempt before is in the batch, needs what was recorded before it."""
@@ -115,14 +112,14 @@ class Rebuilding:
         key = one.key
         if self._catalog.transaction(lambda cursor: imports.exists(cursor, key)):
             return  # by a run that was broken off
-        for force in sorted({key.association in self._forced, True}):
+        for force, failed_only in _asked(one):
             part = Part(
                 association=key.association,
                 edge=one.edge,
                 bucket=self._stack.bucket,
                 part=key.part,
                 force=force,
-                failed_only=key.attempt > 1,
+                failed_only=failed_only,
             )
             claimed = claim(self._catalog, self._stack.cloud.storage, part, execution_arn=one.execution_arn)
             if claimed.attempt == key.attempt:
@@ -193,3 +190,11 @@ class Rebuilding:
 
 def _part(one: Attempted) -> tuple[str, int]:
     return one.key.association, one.key.part
+
+
+def _asked(one: Attempted) -> list[tuple[bool, bool]]:
+    """(force, failed_only) of the execution that opened an attempt; where that is forgotten, what it may have been."""
+    if one.opened_by:
+        return [(bool(one.opened_by.get("force")), bool(one.opened_by.get("failed_only")))]
+    again = one.key.attempt > 1
+    return [(False, again), (True, again)]
