@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 
+from lambdas.catalog import Catalog, CatalogSettings
 from lambdas.handlers import index_external
 from tests.support.catalog import everything, rows
 from tests.support.dicom import ct_series
@@ -21,7 +22,6 @@ from tests.support.lambdas import CONTEXT, Run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lambdas.catalog import Catalog
     from local.aws import Aws
     from tests.support.associations import Placer
 
@@ -145,6 +145,24 @@ def test_each_message_fails_on_its_own_and_the_test_event_is_none(catalog: Catal
     assert reasons["external/a.dcm"] is None
     assert reasons["external/b.dcm"] == "S3 has no such object"
     assert "not DICOM" in str(reasons["external/README.txt"])
+
+
+def test_a_catalog_that_is_away_is_waited_for_once_a_batch_and_every_message_comes_again(
+    catalog: Catalog, external: External, ct: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def away() -> CatalogSettings:
+        asked.append(1)
+        return CatalogSettings(host="127.0.0.1", port=1, user="u", password="p", database="d", tls="off")
+
+    messages = [_message(external.put(f"external/{number}.dcm", ct), number=number) for number in range(3)]
+    with monkeypatch.context() as patched:
+        patched.setattr(index_external, "catalog", lambda: Catalog(away))
+        assert _handle(*messages) == ["message-0", "message-1", "message-2"]
+    assert len(asked) == 1
+    assert _handle(*messages) == []
+    assert len(rows(catalog, "stored_object")) == 3
 
 
 def test_an_object_of_the_receivers_is_not_replaced_by_an_older_external_one_and_by_a_later_one_it_is(
