@@ -17,8 +17,7 @@ from lambdas.errors import StorageNotFoundError, UnknownAssociationError
 from lambdas.logic.describing import describe
 from lambdas.logic.header import ReadRange, UnreadableError, read_header
 from lambdas.logic.issuers import DefaultIssuers, default_issuer
-from lambdas.logic.manifests import read_part
-from lambdas.logic.order import object_order
+from lambdas.logic.manifests import list_part
 
 _describing = Lock()
 
@@ -50,7 +49,7 @@ def index_slice(catalog: Catalog, storage: Storage, wanted: Slice, issuers: Defa
     origin = catalog.transaction(lambda cursor: associations.origin(cursor, wanted.association))
     if origin is None:
         raise UnknownAssociationError(f"{wanted.association} is not in the catalog: register it first")
-    listed = list_slice(storage, wanted, origin)
+    listed = _list_slice(storage, wanted, origin)
     objects = _look_at(storage, listed, default_issuer(issuers, wanted.edge, origin.calling_ae))
     catalog.transaction(lambda cursor: write_indexed(cursor, objects))
     indexed = sum(isinstance(one.outcome, Described) for one in objects)
@@ -61,30 +60,21 @@ def index_slice(catalog: Catalog, storage: Storage, wanted: Slice, issuers: Defa
     )
 
 
-def list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
+def _list_slice(storage: Storage, wanted: Slice, origin: Origin) -> list[Listed]:
     """The slice's objects as the manifest lists them. Raises ContractError when the part is shorter."""
-    manifest = read_part(
+    listed = list_part(
         storage,
         wanted.bucket,
         wanted.edge,
         wanted.association,
         wanted.part,
+        origin=origin,
         first=wanted.first,
         count=wanted.count,
     )
-    if len(manifest.entries) != wanted.count:
+    if len(listed) != wanted.count:
         raise ContractError(f"slice: part {wanted.part} ends before object {wanted.first + wanted.count}")
-    return [
-        Listed(
-            association=wanted.association,
-            bucket=wanted.bucket,
-            part=wanted.part,
-            position=position,
-            entry=entry,
-            object_order=object_order(origin, wanted.association, wanted.part, position),
-        )
-        for position, entry in enumerate(manifest.entries, wanted.first)
-    ]
+    return listed
 
 
 def _look_at(storage: Storage, listed: Sequence[Listed], issuer: str) -> list[IndexedObject]:

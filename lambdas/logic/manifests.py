@@ -44,9 +44,19 @@ def read_part(
     return manifest
 
 
-def list_part(storage: Storage, bucket: str, edge: str, association: str, part: int, *, origin: Origin) -> list[Listed]:
-    """Every object of a part, in its manifest's order. Raises as `read_part`."""
-    manifest = read_part(storage, bucket, edge, association, part)
+def list_part(
+    storage: Storage,
+    bucket: str,
+    edge: str,
+    association: str,
+    part: int,
+    *,
+    origin: Origin,
+    first: int = 0,
+    count: int | None = None,
+) -> list[Listed]:
+    """The objects of a part, in its manifest's order: all, or `count` from `first`. Raises as `read_part`."""
+    manifest = read_part(storage, bucket, edge, association, part, first=first, count=count)
     return [
         Listed(
             association=association,
@@ -56,5 +66,5 @@ def list_part(storage: Storage, bucket: str, edge: str, association: str, part: 
             entry=entry,
             object_order=object_order(origin, association, part, position),
         )
-        for position, entry in enumerate(manifest.entries)
+        for position, entry in enumerate(manifest.entries, first)
     ]
