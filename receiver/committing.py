@@ -9,6 +9,7 @@ from receiver.commitment.database import Database
 from receiver.commitment.ledger import Ledger
 from receiver.commitment.requests import Requests
 from receiver.commitment.service import Commitments
+from receiver.listening import client_tls_of
 from receiver.settings import Settings
 
 DATABASE_NAME = "commitment.sqlite"
@@ -18,7 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 def make_commitment(settings: Settings, *, shared: bool) -> StorageCommitment | None:
-    """None where the settings offer no storage commitment, and where its database cannot be opened: receiving goes on."""
+    """None where the settings offer no storage commitment, and where its database cannot be opened: receiving goes on.
+
+    Raises SettingsError.
+    """
     if not settings.commitment_keep_days:
         return None
     try:
@@ -46,6 +50,7 @@ class StorageCommitment:
             deadline_seconds=settings.commitment_deadline_seconds,
             retry_max_seconds=settings.commitment_retry_max_seconds,
             dimse_seconds=settings.dimse_timeout_seconds,
+            tls=client_tls_of(settings),
         )
 
     def start(self) -> None:

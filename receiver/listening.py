@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from receiver.dicom.admission import Admission, AdmissionRules
@@ -13,7 +14,7 @@ from receiver.dicom.host import Timeouts
 from receiver.dicom.listener import Listener, Port, open_port
 from receiver.dicom.pace import SlowestPace
 from receiver.dicom.reports import CommitmentProvider
-from receiver.dicom.tls import server_context
+from receiver.dicom.tls import client_context, server_context
 from receiver.dicom.visitor import Acceptor
 from receiver.settings import Settings, SettingsError
 
@@ -41,8 +42,22 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_port < 0:
         return None
     assert settings.tls_certificate is not None and settings.tls_key is not None  # noqa: S101, PT018 - Settings checked
-    try:
+    with _files_of_tls():
         return server_context(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+
+
+def client_tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """How TLS is spoken on associations of ours; None when no peer is reached so. Raises SettingsError."""
+    if not any(address.tls for address in settings.commitment_peers.values()):
+        return None
+    with _files_of_tls():
+        return client_context(settings.tls_client_ca, settings.tls_certificate, settings.tls_key)
+
+
+@contextlib.contextmanager
+def _files_of_tls() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SettingsError(
             "AHI_INGEST_TLS_CERTIFICATE, AHI_INGEST_TLS_KEY or AHI_INGEST_TLS_CLIENT_CA cannot be used "

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contract.association import check_edge_id
 from contract.strict import ContractError
-from receiver.commitment.outbound import Address
+from receiver.dicom.client import Address
 
 PREFIX = "AHI_INGEST_"
 
@@ -29,10 +29,10 @@ def _addresses(value: object) -> object:
     addresses = {}
     for item in _split(value):
         name, _, address = item.partition("=")
-        host, _, port = address.rpartition(":")
+        host, _, port = address.removeprefix("tls://").rpartition(":")
         if not name or not host or not port.isdecimal():
-            raise ValueError(f"expected AE=host:port, and not {item!r}")
-        addresses[name.strip()] = (host.strip("[]"), int(port))
+            raise ValueError(f"expected AE=host:port or AE=tls://host:port, and not {item!r}")
+        addresses[name.strip()] = (host.strip("[]"), int(port), address.startswith("tls://"))
     return addresses
 
 
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = Field(None, description="The receiver's certificate and those that signed it, a PEM file.")
     tls_key: Path | None = Field(None, description="The certificate's key, a PEM file without a password.")
     tls_client_ca: Path | None = Field(
-        None, description="A PEM file of CAs; when set, a TLS client must present a certificate that one of them signed."
+        None, description="A PEM file of CAs; when set, a TLS peer must present a certificate that one of them signed."
     )
     ae_title: str = Field(
         "AHI_INGEST", min_length=1, max_length=16, description="The receiver's own AE title; it answers to any."
@@ -120,7 +120,8 @@ class Settings(BaseSettings):
     )
     commitment_retry_max_seconds: float = Field(900, gt=0, description="Longest time between attempts to report a commitment.")
     commitment_peers: Annotated[dict[str, Address], NoDecode, BeforeValidator(_addresses)] = Field(
-        {}, description="Where to report commitments, as AE=host:port, separated by commas; others get theirs when they call."
+        {},
+        description="Where to report commitments: AE=host:port or AE=tls://host:port, ...; others get theirs when they call.",
     )
 
     part_max_objects: int = Field(5_000, ge=1, description="Objects in a part, which is one import job.")

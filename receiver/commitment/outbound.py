@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-from typing import NamedTuple
+import ssl
 
 from receiver.dicom import pdu
-from receiver.dicom.client import CONTEXT_RESULTS, NotAssociatedError, associate, release, response_status
+from receiver.dicom.client import (
+    CONTEXT_RESULTS,
+    Address,
+    NotAssociatedError,
+    associate,
+    connect,
+    release,
+    response_status,
+)
 from receiver.dicom.commitment import CommitmentResult, event_report
 from receiver.dicom.items import MalformedPduError, Roles
 from receiver.dicom.negotiation import EXPLICIT_VR, IMPLICIT_VR, STORAGE_COMMITMENT
@@ -15,18 +22,13 @@ from receiver.dicom.reports import ReportPeer
 _CONTEXT_ID, _MESSAGE_ID = 1, 1
 
 
-class Address(NamedTuple):
-    """Where an AE listens."""
-
-    host: str
-    port: int
-
-
 class NotReportedError(Exception):
     """The peer did not answer; the text says why and holds nothing from the wire."""
 
 
-def report(address: Address, peer: ReportPeer, result: CommitmentResult, *, timeout_seconds: float) -> int:
+def report(
+    address: Address, peer: ReportPeer, result: CommitmentResult, *, timeout_seconds: float, tls: ssl.SSLContext | None
+) -> int:
     """The status of the peer's answer. `timeout_seconds` bounds the connect and each wait. Raises NotReportedError."""
     request = pdu.associate_rq(
         called_ae=peer.calling_ae.encode("latin-1")[:16],
@@ -35,8 +37,7 @@ def report(address: Address, peer: ReportPeer, result: CommitmentResult, *, time
         roles={STORAGE_COMMITMENT: Roles(scu=False, scp=True)},
     )
     try:
-        with socket.create_connection(address, timeout_seconds) as sock:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with connect(address, timeout_seconds, tls) as sock:
             results, max_pdu_bytes = associate(sock, request)
             answer = results.get(_CONTEXT_ID)
             if answer is None or answer.result != 0 or answer.transfer_syntax not in {EXPLICIT_VR, IMPLICIT_VR}:

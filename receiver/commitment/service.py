@@ -15,6 +15,7 @@ import contextlib
 import logging
 import queue
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,8 +23,9 @@ from typing import NamedTuple
 
 from receiver.commitment.database import DatabaseError
 from receiver.commitment.ledger import Ledger, VerifiedObject
-from receiver.commitment.outbound import Address, NotReportedError, report
+from receiver.commitment.outbound import NotReportedError, report
 from receiver.commitment.requests import COMMITTED, OpenRequest, Requests
+from receiver.dicom.client import Address
 from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
 from receiver.dicom.reports import ReportPeer, Reports
 from receiver.dicom.status import ActionStatus, FailureReason
@@ -52,16 +54,20 @@ class Commitments:
         deadline_seconds: float,
         retry_max_seconds: float,
         dimse_seconds: float,
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`peers` by AE title; `deadline_seconds`: how long S3 is waited for; `retry_max_seconds`: longest between attempts."""
+        """`peers` by AE title, reached over `tls` where they say so.
+
+        `deadline_seconds`: how long S3 is waited for; `retry_max_seconds`: longest time between attempts.
+        """
         self._ledger, self._requests, self._peers, self._clock = ledger, requests, peers, clock
         self._deadline_seconds, self._retry_max_seconds, self._dimse_seconds = (
             deadline_seconds,
             retry_max_seconds,
             dimse_seconds,
         )
-        self._started_at = clock()
+        self._tls, self._started_at = tls, clock()
         self._forgot_at = float("-inf")
         self._open: dict[str, Reports] = {}  # by association id, the latest last
         self._awaited: dict[int, Mapping[str, tuple[int, int]]] = {}  # by request, what was on its way
@@ -216,7 +222,7 @@ class Commitments:
     def _send(self, address: Address, request: OpenRequest, result: CommitmentResult) -> None:
         status = None
         try:
-            status = report(address, request.peer, result, timeout_seconds=self._dimse_seconds)
+            status = report(address, request.peer, result, timeout_seconds=self._dimse_seconds, tls=self._tls)
         except NotReportedError as error:
             _log.warning("commitment not reported, will be tried again", extra=_extra(request) | {"error": str(error)})
         finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
+from typing import NamedTuple
 
 from receiver.dicom import pdu
 from receiver.dicom.items import MalformedPduError
@@ -29,8 +31,30 @@ _REJECTIONS = {  # (source, reason), PS3.8 9.3.4
 }
 
 
+class Address(NamedTuple):
+    """Where an AE listens, and whether over TLS."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
 class NotAssociatedError(Exception):
     """The peer did not accept the association; the text says why."""
+
+
+def connect(address: Address, timeout_seconds: float, tls: ssl.SSLContext | None) -> socket.socket:
+    """A connection whose every wait takes at most that long; `tls` is used where the address asks for it. Raises OSError."""
+    sock = socket.create_connection((address.host, address.port), timeout_seconds)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not address.tls:
+            return sock
+        assert tls is not None  # noqa: S101 - made where any address asks for it
+        return tls.wrap_socket(sock, server_hostname=address.host)
+    except OSError:
+        sock.close()
+        raise
 
 
 def associate(sock: socket.socket, request: bytes) -> tuple[dict[int, pdu.ContextResult], int]:

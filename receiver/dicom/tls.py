@@ -13,12 +13,32 @@ def server_context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.
 
     Raises OSError, of which ssl.SSLError is a kind, when a file cannot be used.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_TLS_1_2_CIPHERS)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context = _by_profile(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.load_cert_chain(certificate, key)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(client_ca)
+    return context
+
+
+def client_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """For associations of ours: with peers whose certificate `ca` signed, or else one of the system's, and names their host.
+
+    `certificate` and `key` are ours, for peers that ask. All are PEM files. Raises OSError.
+    """
+    context = _by_profile(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    if ca is not None:
+        context.load_verify_locations(ca)
+    else:
+        context.load_default_certs()
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def _by_profile(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_TLS_1_2_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     return context

@@ -110,12 +110,17 @@ def echo(
 ) -> None:
     """Ask a peer whether it answers (C-ECHO)."""
     from receiver.gateway.echo import address_of, verify
+    from receiver.listening import client_tls_of
 
     settings = _settings(config)
     called_ae, address = _said(lambda: address_of(ae, settings.commitment_peers))
     seconds = _said(
         lambda: verify(
-            address, called_ae=called_ae, calling_ae=settings.ae_title, timeout_seconds=settings.dimse_timeout_seconds
+            address,
+            called_ae=called_ae,
+            calling_ae=settings.ae_title,
+            timeout_seconds=settings.dimse_timeout_seconds,
+            tls=client_tls_of(settings),
         )
     )
     typer.echo(f"{called_ae} at {address.host}:{address.port} answers, in {seconds * 1000:.0f} ms")

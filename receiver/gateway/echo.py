@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import socket
+import ssl
 import time
 from collections.abc import Mapping
 
-from receiver.commitment.outbound import Address
 from receiver.dicom import pdu
-from receiver.dicom.client import CONTEXT_RESULTS, NotAssociatedError, associate, release, response_status
+from receiver.dicom.client import (
+    CONTEXT_RESULTS,
+    Address,
+    NotAssociatedError,
+    associate,
+    connect,
+    release,
+    response_status,
+)
 from receiver.dicom.items import MalformedPduError
 from receiver.dicom.negotiation import IMPLICIT_VR, VERIFICATION
 from receiver.gateway.errors import GatewayError
@@ -29,7 +36,9 @@ def address_of(ae: str, peers: Mapping[str, Address]) -> tuple[str, Address]:
     return title, Address(host.strip("[]"), int(port))
 
 
-def verify(address: Address, *, called_ae: str, calling_ae: str, timeout_seconds: float) -> float:
+def verify(
+    address: Address, *, called_ae: str, calling_ae: str, timeout_seconds: float, tls: ssl.SSLContext | None = None
+) -> float:
     """How many seconds the answer took, the association's opening left out. Raises GatewayError."""
     request = pdu.associate_rq(
         called_ae=called_ae.encode("latin-1")[:16],
@@ -43,7 +52,7 @@ def verify(address: Address, *, called_ae: str, calling_ae: str, timeout_seconds
         (pdu.COMMAND_DATA_SET_TYPE, _NO_DATA_SET),
     )
     try:
-        with socket.create_connection(address, timeout_seconds) as sock:
+        with connect(address, timeout_seconds, tls) as sock:
             answer = associate(sock, request)[0].get(_CONTEXT_ID)
             if answer is None or answer.result != 0:
                 release(sock)

@@ -14,8 +14,8 @@ from contract import Ending
 from local.aws import Aws
 from local.processes import free_port
 from receiver.cloud import CloudUnavailableError
-from receiver.commitment.outbound import Address
 from receiver.dicom import pdu
+from receiver.dicom.client import Address
 from receiver.dicom.negotiation import IMPLICIT_VR, STORAGE_COMMITMENT
 from tests.support.cloud import FakeCloud
 from tests.support.commitment import Requester, ask

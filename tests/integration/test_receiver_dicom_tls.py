@@ -17,8 +17,11 @@ import pytest
 from pynetdicom import AE
 
 from receiver.dicom import pdu
+from receiver.dicom.client import Address
+from receiver.dicom.tls import server_context
 from receiver.settings import SettingsError
 from tests.support.certificates import Certificate, make_ca, make_certificate
+from tests.support.commitment import Requester, ask
 from tests.support.dicom import ct_series
 from tests.support.receiver import CT, EXPLICIT, Edge, RawPeer, running_edge, small_data_set, until
 
@@ -143,6 +146,25 @@ def test_a_pynetdicom_client_is_served_over_tls(edge: Edge, trust: Trust, tmp_pa
     assert association.send_c_store(pydicom.dcmread(path)).Status == 0
     association.release()
     assert len(edge.announced()[0].entries) == 1
+
+
+def test_a_commitment_is_reported_over_tls_to_who_asks_for_our_certificate(tmp_path: Path, trust: Trust) -> None:
+    requester, server = Requester(), trust.server
+    (path,) = ct_series(tmp_path / "ct", 1)
+    listening = server_context(trust.client.certificate, trust.client.key, trust.ca.certificate)
+    files: dict[str, Any] = {
+        "tls_certificate": server.certificate,
+        "tls_key": server.key,
+        "tls_client_ca": trust.ca.certificate,
+    }
+    with requester.listening(listening) as port:
+        peers = {"MODALITY": Address("127.0.0.1", port, tls=True)}
+        with running_edge(tmp_path, commitment_peers=peers, **files) as edge:
+            with requester.associated(edge.port) as association:
+                slice_ = pydicom.dcmread(path)
+                assert association.send_c_store(slice_).Status == 0
+                assert ask(association, str(slice_.SOPInstanceUID))[0] == 0
+            assert requester.told().committed == [str(slice_.SOPInstanceUID)]
 
 
 def test_silence_in_the_handshake_ends_and_holds_up_nobody(tmp_path: Path, trust: Trust) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,11 +61,11 @@ class Requester:
         return association
 
     @contextmanager
-    def listening(self) -> Iterator[int]:
+    def listening(self, tls: ssl.SSLContext | None = None) -> Iterator[int]:
         """A port on which reports are taken."""
         ae = AE(self.ae_title)
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-        server = ae.start_server((LOOPBACK, 0), block=False, evt_handlers=self._handlers)
+        server = ae.start_server((LOOPBACK, 0), block=False, evt_handlers=self._handlers, ssl_context=tls)
         assert server is not None
         try:
             yield int(server.server_address[1])
