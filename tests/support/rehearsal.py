@@ -37,7 +37,7 @@ from lambdas.handlers import (
 )
 from local.stepfunctions import ApiError, Engine, FakeClock, TaskError, resources
 from local.stepfunctions.testing import Outcome, outcome
-from tests.support.lambdas import CONTEXT
+from tests.support.lambdas import CONTEXT, DATASTORE
 from tests.support.memory_cloud import MemoryImaging, MemoryS3
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Rehearsal:
     def _definition(self, machine: str, import_arn: str) -> str:
         values = {name: name.removesuffix("Function") for name in workflows.placeholders(machine)}
         polling = {"PollFirstSeconds": "10", "PollCapSeconds": str(self._poll_cap_seconds)}
-        return workflows.substitute(machine, values | {"ImportStateMachineArn": import_arn} | polling)
+        return workflows.substitute(machine, values | {"ImportStateMachineArn": import_arn, "DatastoreId": DATASTORE} | polling)
 
     @staticmethod
     def _name(resource: str, arguments: Json) -> str:

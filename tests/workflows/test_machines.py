@@ -64,11 +64,22 @@ def test_the_job_has_a_token_and_a_name_made_of_association_part_and_attempt() -
 
 
 def test_a_job_that_is_known_is_not_started_again() -> None:
-    pipeline = Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "COMPLETED", "staged": 0}, statuses=["COMPLETED"])
+    pipeline = Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "IN_PROGRESS", "staged": 0}, statuses=["COMPLETED"])
     ingest, _ = pipeline.run()
     assert ingest.status == "SUCCEEDED"
     assert pipeline.stubs.called("startDICOMImportJob") == []
     assert len(pipeline.stubs.called("CollectResults")) == 1
+
+
+def test_a_job_that_was_collected_is_collected_again_though_healthimaging_lists_it_no_more() -> None:
+    pipeline = Pipeline(
+        claim={"attempt": 1, "job_id": JOB_ID, "status": "COMPLETED", "staged": 0},
+        medical_imaging={"getDICOMImportJob": always("MedicalImaging.ResourceNotFoundException")},
+    )
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    [collected] = pipeline.stubs.called("CollectResults")
+    assert collected["job_output_s3_uri"] == f"s3://images/imports/DatastoreId-DicomImport-{JOB_ID}/"
 
 
 def test_the_job_is_tracked_from_submitted_to_its_end_and_each_status_is_recorded_once() -> None:

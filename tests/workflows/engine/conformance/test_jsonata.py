@@ -49,6 +49,7 @@ RUNS = {
     "nothing": Pipeline(slices=[], parts=[]),
     "a part with nothing to import": Pipeline(claim={"attempt": 1, "job_id": "", "status": "NOTHING", "staged": 0}),
     "a job that is known": Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "IN_PROGRESS", "staged": 0}),
+    "a job that was collected": Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "COMPLETED", "staged": 0}),
     "staged copies": Pipeline(claim={"attempt": 2, "job_id": "", "status": "CLAIMED", "staged": 3}),
     "objects that failed by the service's fault": Pipeline(
         statuses=["COMPLETED", "COMPLETED"],
