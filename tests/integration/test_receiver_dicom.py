@@ -8,6 +8,7 @@ import logging
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -112,6 +113,15 @@ def test_storescu_and_echoscu_are_served(edge: Edge, tmp_path: Path) -> None:
     subprocess.run(
         ["storescu", "-aet", "STORESCU", *address, *paths], check=True, capture_output=True, env={"TCP_NODELAY": "1"}
     )
+    (announced,) = edge.announced()
+    assert (announced.manifest.calling_ae, len(announced.entries)) == ("STORESCU", 3)
+
+
+def test_pynetdicoms_own_programs_are_served(edge: Edge, tmp_path: Path) -> None:
+    ct_series(tmp_path / "ct", 3)
+    address = ["127.0.0.1", str(edge.port)]
+    for program in (["echoscu", *address], ["storescu", *address, str(tmp_path / "ct"), "--recurse", "-aet", "STORESCU"]):
+        subprocess.run([sys.executable, "-m", "pynetdicom", *program], check=True, capture_output=True)
     (announced,) = edge.announced()
     assert (announced.manifest.calling_ae, len(announced.entries)) == ("STORESCU", 3)
 

@@ -94,6 +94,17 @@ def test_objects_arrive_over_either_version(edge: Edge, trust: Trust, version: s
     assert sorted(len(one.entries) for one in edge.announced(2)) == [1, 3]
 
 
+def test_private_classes_and_syntaxes_are_stored_over_tls(edge: Edge, trust: Trust) -> None:
+    private = (b"1.3.46.670589.11.0.0.12.1", (b"1.2.840.113619.5.2",))
+    peer = RawPeer(edge.receiver.tls_port, {1: private}, tls=client_context(trust))
+    data = bytes(range(256)) * 300
+    assert peer.store(b"1.9", data, sop_class=private[0]) == 0
+    peer.release()
+    (announced,) = edge.announced()
+    (entry,) = announced.entries
+    assert (edge.data_set(entry), entry.transfer_syntax_uid.encode()) == (data, private[1][0])
+
+
 def test_older_versions_and_weak_ciphers_are_refused(edge: Edge, trust: Trust, caplog: pytest.LogCaptureFixture) -> None:
     context = client_context(trust)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
