@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from contract.uids import safe_name
 from receiver.commitment.database import DatabaseError
 from receiver.commitment.ledger import Ledger, VerifiedObject
 from receiver.commitment.outbound import NotReportedError, report
@@ -62,11 +63,8 @@ class Commitments:
         `deadline_seconds`: how long S3 is waited for; `retry_max_seconds`: longest time between attempts.
         """
         self._ledger, self._requests, self._peers, self._clock = ledger, requests, peers, clock
-        self._deadline_seconds, self._retry_max_seconds, self._dimse_seconds = (
-            deadline_seconds,
-            retry_max_seconds,
-            dimse_seconds,
-        )
+        self._deadline_seconds, self._retry_max_seconds = deadline_seconds, retry_max_seconds
+        self._dimse_seconds = dimse_seconds
         self._tls, self._started_at = tls, clock()
         self._forgot_at = float("-inf")
         self._open: dict[str, Reports] = {}  # by association id, the latest last
@@ -99,7 +97,11 @@ class Commitments:
             del self._open[reports.peer.association]
 
     def request(self, request: CommitmentRequest, peer: ReportPeer) -> ActionStatus:
-        extra = {"association": peer.association, "transaction": request.transaction_uid, "objects": len(request.references)}
+        extra = {
+            "association": peer.association,
+            "transaction": safe_name(request.transaction_uid),
+            "objects": len(request.references),
+        }
         try:
             self._requests.add(request, peer, held_seconds=_HELD_SECONDS)
         except DatabaseError as error:
@@ -134,8 +136,13 @@ class Commitments:
         while not self._stopping.is_set():
             try:
                 more = self.look()
-            except DatabaseError as error:
-                _log.error("commitments were not looked at, will be tried again", extra={"error": str(error)})
+            except Exception as error:  # noqa: BLE001 - the thread never ends: what is open stays, and is tried again
+                expected = isinstance(error, DatabaseError)
+                _log.error(
+                    "commitments were not looked at, will be tried again",
+                    extra={"error": str(error) if expected else type(error).__name__},
+                    exc_info=None if expected else error,
+                )
                 more = False
             if not more:
                 self._there_is_work.wait(_LOOK_AT_LEAST_EVERY_SECONDS)
@@ -147,16 +154,23 @@ class Commitments:
     def _take_answers(self) -> None:
         while not self._answers.empty():
             answer = self._answers.get()
-            request, status = answer.request, answer.status
+            try:
+                self._write_down(answer)
+            except DatabaseError:
+                self._answers.put(answer)
+                raise
             self._own_associations -= answer.over_own_association
-            if status is not None:
-                self._requests.reported(request.number, status)
-                _log.info("commitment reported", extra=_extra(request) | {"status": f"0x{status:04X}"})
-            else:
-                most = min(self._retry_max_seconds, _FIRST_RETRY_SECONDS * 2.0 ** min(request.attempts, 30))
-                wait = random.uniform(most / 2, most) if answer.over_own_association else 0
-                self._requests.not_reported(request.number, again_in_seconds=wait)
-            self._under_way.discard(request.number)
+            self._under_way.discard(answer.request.number)
+
+    def _write_down(self, answer: _Answer) -> None:
+        request, status = answer.request, answer.status
+        if status is not None:
+            self._requests.reported(request.number, status)
+            _log.info("commitment reported", extra=_extra(request) | {"status": f"0x{status:04X}"})
+        else:
+            most = min(self._retry_max_seconds, _FIRST_RETRY_SECONDS * 2.0 ** min(request.attempts, 30))
+            wait = random.uniform(most / 2, most) if answer.over_own_association else 0
+            self._requests.not_reported(request.number, again_in_seconds=wait)
 
     def _is_resolved(self, request: OpenRequest) -> bool:
         """Resolve what can be resolved; whether that is all of it."""
@@ -250,4 +264,4 @@ def _reason(reference: Reference, found: list[VerifiedObject]) -> int:
 
 
 def _extra(request: OpenRequest) -> dict[str, object]:
-    return {"association": request.peer.association, "transaction": request.transaction_uid}
+    return {"association": request.peer.association, "transaction": safe_name(request.transaction_uid)}

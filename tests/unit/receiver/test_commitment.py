@@ -242,6 +242,25 @@ def test_what_does_not_fit_on_the_disk_is_written_later_and_a_request_is_refused
     assert len(process.ledger.find(uids)) == 3000
 
 
+def test_an_answer_that_cannot_be_written_down_is_not_forgotten(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    process.store("1.1")
+    association = process.open()
+    process.ask("1.1")
+    process.commitments.look()
+    assert not result_of(association).failed
+    with monkeypatch.context() as full:
+        full.setattr(process.requests, "reported", _raise_full)
+        with pytest.raises(DatabaseError):
+            process.commitments.look()
+    process.commitments.look()
+    assert process.requests.open() == []
+    assert len(association.offered) == 1
+
+
+def _raise_full(*_: object) -> None:
+    raise DatabaseError("database or disk is full")
+
+
 def limit_pages(process: Process, pages: int) -> None:
     process.ledger._database._connection.execute(f"PRAGMA max_page_count = {pages}")
 
