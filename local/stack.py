@@ -226,6 +226,8 @@ class Stack:
                 "inbound": outputs["InboundLocalUrl"],
                 "inbound_dlq": outputs["InboundLocalDeadLettersUrl"],
                 "events_dlq": outputs["EventDeadLettersUrl"],
+                "external": outputs["ExternalUrl"],
+                "external_dlq": outputs["ExternalDeadLettersUrl"],
             },
             "state_machines": {"ingest": outputs["IngestStateMachineArn"], "import": outputs["ImportStateMachineArn"]},
         }
