@@ -136,6 +136,7 @@ class _Worker(threading.Thread):
         self._before = Report()  # what processes counted that are dead
         self._now = Report()
         self._process: subprocess.Popen[bytes] | None = None
+        self._told_to_drain: subprocess.Popen[bytes] | None = None
         self._heard_at = time.monotonic()
         self._lock = threading.Lock()  # a process is started, or signalled, by one thread at a time
 
@@ -174,9 +175,10 @@ class _Worker(threading.Thread):
             self._stopping.wait(wait_seconds)
 
     def drain(self) -> None:
-        """Let the process end once it is idle. One that has not reported yet could not take the signal."""
+        """Let the process end once it is idle. Told once: before its first report, and while it ends, it would die of it."""
         with self._lock:
-            if self._process is not None and self._now.workers:
+            if self._process is not None and self._now.workers and self._process is not self._told_to_drain:
+                self._told_to_drain = self._process
                 self._process.send_signal(DRAIN_SIGNAL)
 
     def terminate(self) -> None:

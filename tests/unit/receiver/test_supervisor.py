@@ -101,6 +101,22 @@ def test_a_receiver_that_is_asked_to_stop_before_a_worker_is_up_stops(tmp_path: 
         assert made.supervisor.report().workers == 0
 
 
+def test_workers_that_drained_are_not_replaced_and_those_that_died_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = BEGIN + (
+        "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: sys.exit(1 if times == 1 else 0))\n"
+        "report()\nwhile True: time.sleep(0.01)\n"
+    )
+    with workers(tmp_path, monkeypatch, program) as made:
+        made.supervisor.start()
+
+        def drained() -> bool:
+            made.supervisor.drain()
+            return made.supervisor.is_idle
+
+        until(drained, "it is idle", within_seconds=20)
+        assert len(made.pids) == 2
+
+
 def test_each_worker_gets_the_settings_and_the_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = BEGIN + "started.write_text(json.dumps(task) + ' '); report()\nsys.stdin.read()\n"
     with workers(tmp_path, monkeypatch, program) as made:
