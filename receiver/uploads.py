@@ -3,7 +3,8 @@
 Invariants
     - An object's key is decided in order of arrival (receiver/placement.py), whichever worker reads it first.
     - Manifests are kept in the spool before the first of them is PUT, and only when every object is in S3.
-    - The message is sent when every manifest is in S3; the folder is removed when the message was sent.
+    - The message is sent when every manifest is in S3; the folder is removed when the message was sent, and the commitment
+      ledger has its objects.
     - Every step may be repeated, and none is given up: what fails goes to the end of the queue (receiver/upload_workers.py).
     - Memory: a worker holds one object of at most 8 MiB, or one part of a larger one.
 """
