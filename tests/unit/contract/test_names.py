@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from contract import ContractError, new_association_id
 from contract.association import ASSOCIATION_ID_MAX_CHARACTERS, check_association_id, check_edge_id
 from contract.keys import (
+    adopted_key,
+    imports_prefix,
     instance_key,
     instances_prefix,
     manifest_key,
     parse_instance_key,
     parse_manifest_key,
+    parse_outputs_folder,
     part_manifest_key,
     quarantine_key,
 )
@@ -151,3 +154,22 @@ def test_a_manifest_key_is_parsed_back() -> None:
     assert parse_manifest_key(manifest_key("site-1", ASSOCIATION)) == ("site-1", ASSOCIATION)
     with pytest.raises(ContractError):
         parse_manifest_key(part_manifest_key("site-1", ASSOCIATION, 1))
+
+
+def test_a_folder_of_outputs_says_of_which_attempt_it_is() -> None:
+    folder = imports_prefix("edge-1", ASSOCIATION, 2, 3)
+    assert parse_outputs_folder(f"{folder}0123-DicomImport-4567/") == ("edge-1", ASSOCIATION, 2, 3)
+    for other in (
+        folder,
+        f"{folder}0123-DicomImport-4567/SUCCESS/",
+        f"x{folder}job/",
+        f"imports/edge-1/{ASSOCIATION}/0/1/job/",
+    ):
+        with pytest.raises(ContractError):
+            parse_outputs_folder(other)
+
+
+def test_the_plan_of_an_adopted_association_has_its_ids_for_a_key() -> None:
+    assert adopted_key("edge-1", ASSOCIATION) == f"adopted/edge-1/{ASSOCIATION}.json"
+    with pytest.raises(ContractError):
+        adopted_key("../x", ASSOCIATION)
