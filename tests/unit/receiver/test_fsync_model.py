@@ -280,9 +280,9 @@ def test_a_crash_at_any_call_loses_no_acknowledged_object(chooser: Chooser) -> N
         run(crash_at, chooser)
 
 
-@pytest.mark.parametrize("first", range(0, 1200, 300))
+@pytest.mark.parametrize("first", range(0, 1000, 250))
 def test_a_crash_of_any_life_loses_no_acknowledged_object(first: int) -> None:
-    for seed in range(first, first + 300):
+    for seed in range(first, first + 250):
         chance, world, disk = random.Random(seed), World(), ForgetfulFileSystem()
         disk.crash_at = chance.randrange(150)
         with contextlib.suppress(CrashError):
