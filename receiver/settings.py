@@ -1,4 +1,4 @@
-"""The receiver's settings: read once from the environment (prefix `AHI_INGEST_`), checked, frozen.
+"""The receiver's settings: checked, frozen. receiver/configuration.py reads them, once.
 
 AWS's endpoint, region and credentials come from the standard AWS_* variables.
 """
@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contract.association import check_edge_id
@@ -175,20 +175,3 @@ class Settings(BaseSettings):
         if not value.is_absolute():
             raise ValueError("expected an absolute path")
         return value
-
-
-def read_settings() -> Settings:
-    """The settings of this process's environment. Raises SettingsError."""
-    try:
-        return Settings()  # type: ignore[call-arg]  # the environment gives the required ones
-    except ValidationError as error:
-        lines = []
-        for fault in error.errors(include_url=False, include_input=False, include_context=False):
-            if not fault["loc"]:  # about several settings: the text names them
-                lines.append(fault["msg"].removeprefix("Value error, "))
-                continue
-            name = str(fault["loc"][0])
-            about = Settings.model_fields[name].description if name in Settings.model_fields else ""
-            what = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-            lines.append(f"Set {PREFIX}{name.upper()}: {what}. {about}")
-        raise SettingsError("\n".join(lines)) from None
