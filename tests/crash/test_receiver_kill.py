@@ -11,7 +11,7 @@ from tests.crash.harness import run_cycles
 from tests.support.receiver import EdgeProcess
 
 
-@pytest.mark.parametrize(("cycles", "workers"), [(4, 1), (4, 4)])
+@pytest.mark.parametrize(("cycles", "workers"), [(3, 1), (4, 4)])
 def test_what_was_acknowledged_survives_kill_9_of_the_receiver_under_load(
     aws: Aws, bucket: str, tmp_path: Path, cycles: int, workers: int
 ) -> None:
