@@ -76,11 +76,8 @@ def claim(catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str)
         origin = associations.origin(cursor, part.association)
         if origin is None:
             raise UnknownAssociationError(f"{part.association} is not in the catalog: register it first")
-        latest = imports.latest_attempt(cursor, part.association, part.part)
-        wanted = _wanted(cursor, part, latest)
-        if wanted is None and latest is not None:
-            return _adopt(cursor, part, latest, execution_arn), origin
-        return wanted or _Wanted(attempt=1, reason=Reason.WHOLE), origin
+        following = _next(cursor, part)
+        return following if isinstance(following, _Wanted) else _adopt(cursor, part, following, execution_arn), origin
 
     found, origin = catalog.transaction(look)
     if isinstance(found, Claim):
@@ -104,19 +101,22 @@ def client_token(association: str, part: int, attempt: int) -> str:
     return hashlib.sha256(f"{association}/{part}/{attempt}".encode()).hexdigest()
 
 
-def _wanted(cursor: Cursor, part: Part, latest: Attempt | None) -> _Wanted | None:
-    """The attempt that comes after the latest; None when that goes on, or when there is nothing to do after it."""
+def _next(cursor: Cursor, part: Part) -> Attempt | _Wanted:
+    """The attempt that goes on; or the one to open, after one that ended and left something to do."""
+    latest = imports.latest_attempt(cursor, part.association, part.part)
     if latest is None:
-        return _Wanted(attempt=1, reason=Reason.FORCED if part.force else Reason.WHOLE)
-    following = latest.attempt + 1
+        return _Wanted(attempt=1, reason=Reason.WHOLE)
     if latest.status == FAILED:
         before = scopes.reasons(cursor, part.association, part.part)
         copied = [one.position for one in scopes.copies(cursor, _key(part, latest.attempt))]
-        return _Wanted(attempt=following, reason=before[0] if before else Reason.WHOLE, positions=copied or None)
-    return _wanted_after_success(cursor, part, following) if latest.status == COMPLETED else None
+        reason = before[0] if before else Reason.WHOLE
+        return _Wanted(attempt=latest.attempt + 1, reason=reason, positions=copied or None)
+    if latest.status == COMPLETED:
+        return _left_to_do(cursor, part, latest.attempt + 1) or latest
+    return latest
 
 
-def _wanted_after_success(cursor: Cursor, part: Part, following: int) -> _Wanted | None:
+def _left_to_do(cursor: Cursor, part: Part, following: int) -> _Wanted | None:
     if positions := retryable(cursor, part.association, part.part):
         return _Wanted(attempt=following, reason=Reason.SERVICE_FAULT, positions=positions)
     if part.failed_only and (positions := scopes.not_imported(cursor, part.association, part.part)):
