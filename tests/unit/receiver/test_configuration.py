@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from receiver.configuration import read_settings
-from receiver.settings import PREFIX, SettingsError
+from receiver.settings import PREFIX, Settings, SettingsError
 
 REQUIRED = {"EDGE_ID": "edge-1", "BUCKET": "bucket", "QUEUE_URL": "https://queue", "SPOOL": "/spool"}
 
@@ -59,6 +60,21 @@ def test_an_unknown_variable_stops_the_start_and_the_one_that_was_meant_is_named
 def test_an_unknown_key_of_the_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"Remove the key of .*receiver.toml zebra, .* docs/configuration.md"):
         read_settings(written(tmp_path, "zebra = 1\n"))
+
+
+def test_settings_reach_a_worker_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "NETWORKS": "10.1.0.0/16, fd00::/8",
+        "CALLING_AE_TITLES": "CT_1, CT_2",
+        "COMMITMENT_PEERS": "PACS=10.0.0.1:104",
+        "TLS_PORT": "2762",
+        "TLS_CERTIFICATE": "/etc/certificate.pem",
+        "TLS_KEY": "/etc/key.pem",
+    }.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    settings = read_settings()
+    assert len(settings.networks) == len(settings.calling_ae_titles) == 2
+    assert Settings(**json.loads(json.dumps(settings.model_dump(mode="json")))) == settings
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
