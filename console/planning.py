@@ -119,11 +119,20 @@ def _after_verdict(subject: Subject) -> Plan:
     elif counts is not None and counts.not_looked_at:
         why = f"{counts.not_looked_at} object(s) were never indexed: use --restart"
     else:
-        why = (
-            f"{held.by_customer} object(s) were refused by HealthImaging or cannot be read, and would be again: "
-            f"`ahi-ingest show {subject.association}` lists them (--failed-only tries nevertheless)"
-        )
+        why = f"{_held(counts)}, and would be again: `ahi-ingest show {subject.association}` lists them"
+        why += " (--failed-only tries nevertheless)" if held.parts else ""
     return _plan(subject, Act.NOTHING, why)
+
+
+def _held(counts: LedgerCounts | None) -> str:
+    if counts is None:
+        return "Some objects are held"
+    sums = {
+        "refused by HealthImaging": counts.failed,
+        "quarantined": counts.quarantined,
+        "not readable": counts.not_indexed,
+    }
+    return "Objects are " + ", ".join(f"{what} ({count})" for what, count in sums.items() if count)
 
 
 def _failed_only(subject: Subject) -> Plan:

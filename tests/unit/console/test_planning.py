@@ -59,6 +59,11 @@ OLD = replace(FAILED, redrive_refusal="Execution redrivable period exceeded")
         (subject(OLD), Act.NOTHING, "more than 14 days ago, and AWS redrives nothing older: use --restart"),
         (subject(INCOMPLETE, held=SERVICE_HELD, ledger=counts(failed=3)), Act.FAILED_ONLY, "3 object(s) of part(s) 1, 3"),
         (subject(INCOMPLETE, held=CUSTOMER_HELD, ledger=counts(failed=2)), Act.NOTHING, "refused by HealthImaging"),
+        (
+            subject(INCOMPLETE, ledger=counts(quarantined=1, quarantined_rows=1, not_indexed=2)),
+            Act.NOTHING,
+            "Objects are quarantined (1), not readable (2), and would be again",
+        ),
         (subject(INCOMPLETE, ledger=counts()), Act.REDRIVE, "balances by now"),
         (subject(MISMATCH, ledger=counts(foreign=1)), Act.NOTHING, "remove them there"),
         (subject(MISMATCH, ledger=counts(indexed=8)), Act.NOTHING, "never indexed: use --restart"),
