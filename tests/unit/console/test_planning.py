@@ -60,7 +60,7 @@ OLD = replace(FAILED, redrive_refusal="Execution redrivable period exceeded")
         (subject(INCOMPLETE, held=SERVICE_HELD, ledger=counts(failed=3)), Act.FAILED_ONLY, "3 object(s) of part(s) 1, 3"),
         (subject(INCOMPLETE, held=CUSTOMER_HELD, ledger=counts(failed=2)), Act.NOTHING, "refused by HealthImaging"),
         (
-            subject(INCOMPLETE, ledger=counts(quarantined=1, quarantined_rows=1, not_indexed=2)),
+            subject(INCOMPLETE, ledger=counts(quarantined=1, quarantined_rows=1, indexed=8, not_indexed=2)),
             Act.NOTHING,
             "Objects are quarantined (1), not readable (2), and would be again",
         ),
