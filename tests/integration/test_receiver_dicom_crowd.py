@@ -36,6 +36,11 @@ def open_files() -> int:
 @pytest.mark.parametrize("port", ["port", "tls_port"])
 def test_ten_thousand_bare_connects_leave_nothing(edge: Edge, port: str) -> None:
     address = ("127.0.0.1", getattr(edge.receiver, port))
+    first = RawPeer(edge.port, STORAGE)  # after which all is open that stays open
+    assert first.store(b"1.8", small_data_set()) == 0
+    first.release()
+    edge.announced()
+    until(lambda: edge.receiver.connections == 0, "the first is closed")
     files, threads = open_files(), threading.active_count()
     for _ in range(10_000):
         socket.create_connection(address, timeout=30).close()
