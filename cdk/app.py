@@ -25,6 +25,7 @@ _FEATURE_FLAGS = {
     "@aws-cdk/aws-lambda:useCdkManagedLogGroup": True,
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "@aws-cdk/core:checkSecretUsage": True,
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
     "@aws-cdk/core:target-partitions": ["aws"],
     "@aws-cdk/core:validateAgainstDefaultRules": True,
     "aws-cdk-lib/aws-events-targets:eventsTargetQueueSameAccount": True,

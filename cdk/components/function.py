@@ -85,7 +85,12 @@ class BundleFunction(Construct):
             architecture=_ARCHITECTURES[bundle.architecture],
             handler=f"lambdas.handlers.{_module(name)}.handler",
             code=lambda_.Code.from_asset(str(bundle.path), asset_hash=bundle.digest),
-            environment={"POWERTOOLS_SERVICE_NAME": name, "LOG_LEVEL": "INFO", **environment},
+            environment={
+                "POWERTOOLS_SERVICE_NAME": name,
+                "LOG_LEVEL": "INFO",
+                "AWS_SDK_UA_APP_ID": name,  # in every request, so that CloudTrail and access logs name the function
+                **environment,
+            },
             timeout=timeout,
             memory_size=memory_mebibytes,
             log_group=log_group,

@@ -20,6 +20,7 @@ _VERSION = rds.AuroraMysqlEngineVersion.of("8.0.mysql_aurora.3.10.1", "8.0")
 _DATABASE = "ahi_ingest"
 _MIGRATION = Duration.minutes(14)  # Lambda's limit is 15, and CloudFormation's provider has to hear the end
 _PASSWORD_DAYS = 30
+_IDLE_SECONDS = 120
 
 
 class CatalogStack(Stack):
@@ -95,6 +96,8 @@ class CatalogStack(Stack):
                 "require_secure_transport": "ON",
                 "character_set_server": "utf8mb4",
                 "collation_server": "utf8mb4_0900_ai_ci",
+                # Functions that are not running keep their connections, and each of these keeps the cluster awake.
+                **({"wait_timeout": str(_IDLE_SECONDS)} if settings.min_capacity == 0 else {}),
             },
             writer=rds.ClusterInstance.serverless_v2("Writer", enable_performance_insights=False),
             readers=(

@@ -77,7 +77,7 @@ def test_a_greengrass_gateway_gets_the_receiver_by_its_groups_deployment(product
 def test_a_receiver_is_told_its_edge_its_bucket_its_queue_and_its_spool(production: Environment, edge: str) -> None:
     told = environment_of(production.stacks[f"edge-{edge}"], EDGES[edge])
     assert told["AHI_INGEST_EDGE_ID"] == edge
-    assert told.keys() == {
+    assert told.keys() >= {
         "AHI_INGEST_EDGE_ID",
         "AHI_INGEST_BUCKET",
         "AHI_INGEST_QUEUE_URL",
@@ -90,9 +90,13 @@ def test_a_receiver_is_told_its_edge_its_bucket_its_queue_and_its_spool(producti
 def environment_of(template: Template, receiver: str) -> dict[str, Any]:
     if receiver == "greengrass":
         ((_, component),) = template.of("AWS::GreengrassV2::ComponentVersion").items()
-        (manifest,) = json.loads(text(component["Properties"]["InlineRecipe"]))["Manifests"]
-        setenv: dict[str, Any] = manifest["Lifecycle"]["Setenv"]
-        return {name: value for name, value in setenv.items() if name != "PYTHONPATH"}
+        recipe = json.loads(text(component["Properties"]["InlineRecipe"]))
+        (manifest,) = recipe["Manifests"]
+        defaults = recipe["ComponentConfiguration"]["DefaultConfiguration"]
+        return {
+            name: defaults[value.removeprefix("{configuration:/").removesuffix("}")] if "{configuration:/" in value else value
+            for name, value in manifest["Lifecycle"]["Setenv"].items()
+        }
     if receiver == "ecs":
         ((_, task),) = template.of("AWS::ECS::TaskDefinition").items()
         (container,) = task["Properties"]["ContainerDefinitions"]
@@ -120,7 +124,7 @@ def test_a_task_writes_to_its_spool_alone_which_is_encrypted_and_outlives_it(pro
     ((_, task),) = template.of("AWS::ECS::TaskDefinition").items()
     (container,) = task["Properties"]["ContainerDefinitions"]
     assert container["ReadonlyRootFilesystem"] is True
-    assert [point["ContainerPath"] for point in container["MountPoints"]] == ["/spool"]
+    assert [point["ContainerPath"] for point in container["MountPoints"]] == ["/var/lib/ahi-ingest/spool"]
     (volume,) = task["Properties"]["Volumes"]
     assert volume["EFSVolumeConfiguration"]["TransitEncryption"] == "ENABLED"
     ((_, files),) = template.of("AWS::EFS::FileSystem").items()

@@ -73,6 +73,8 @@ def test_a_cluster_from_zero_pauses_and_a_standby_scales_with_its_writer(
         "MaxCapacity": 1,
         "SecondsUntilAutoPause": 1800,
     }
+    ((_, group),) = smallest.stacks["catalog"].of("AWS::RDS::DBClusterParameterGroup").items()
+    assert group["Properties"]["Parameters"]["wait_timeout"] == "120"  # functions that wait hold no connection for long
     instances = production.stacks["catalog"].of("AWS::RDS::DBInstance").values()
     assert max(one["Properties"].get("PromotionTier", 0) for one in instances) <= 1
     assert len(instances) == 2

@@ -20,7 +20,7 @@ from cdk.acknowledged import acknowledge_wildcards
 from cdk.components.receivers import ReceiverProps
 from cdk.stacks.network import NetworkStack
 
-_SPOOL = "/spool"
+_SPOOL = "/var/lib/ahi-ingest/spool"  # as the image has it, and its user
 _USER = "10001"
 _STOP = Duration.seconds(60)  # longer than the receiver's own drain_timeout_seconds; Fargate allows 120
 
@@ -107,7 +107,7 @@ class EcsReceiver(Construct):
         )
         return files.add_access_point(
             "Receiver",
-            path=_SPOOL,
+            path="/spool",
             create_acl=efs.Acl(owner_uid=_USER, owner_gid=_USER, permissions="0700"),
             posix_user=efs.PosixUser(uid=_USER, gid=_USER),
         )

@@ -6,6 +6,9 @@ deployment brings the component, and the role alias its credentials (docs/deploy
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from aws_cdk import Stack
 from aws_cdk import aws_greengrassv2 as greengrass
 from aws_cdk import aws_iam as iam
@@ -15,9 +18,9 @@ from constructs import Construct
 
 from cdk.bundle import PYTHON_VERSION, Bundle
 from cdk.components.receivers import ReceiverProps
+from cdk.tools import ROOT
 
-_SPOOL = "/var/lib/ahi-ingest/spool"
-_DRAIN_SECONDS = 30  # longer than the receiver's own drain_timeout_seconds
+_DRAIN_SECONDS = 60  # longer than the recipe's Shutdown
 _THING = "${iot:Connection.Thing.ThingName}"
 
 
@@ -75,39 +78,27 @@ def _version(digest: str) -> str:
     return f"1.{numbers[0]}.{numbers[1]}"
 
 
-def _recipe(props: ReceiverProps, bundle: Bundle, artifact: assets.Asset) -> dict[str, object]:
-    """https://docs.aws.amazon.com/greengrass/v2/developerguide/component-recipe-reference.html"""
-    environment = props.environment("{configuration:/spool}")
-    environment["AHI_INGEST_PORT"] = "{configuration:/port}"
-    unpacked = f"{{artifacts:decompressedPath}}/{artifact.asset_hash}"  # a folder named as the file is
-    return {
-        "RecipeFormatVersion": "2020-01-25",
-        "ComponentName": _component_name(props),
-        "ComponentVersion": _version(bundle.digest),
-        "ComponentDescription": "Receives DICOM, keeps it safe, and brings it to S3",
-        "ComponentPublisher": "ahi-ingest",
-        "ComponentConfiguration": {
-            "DefaultConfiguration": {"spool": _SPOOL, "port": str(props.settings.dicom_port)},
-        },
-        "ComponentDependencies": {
-            "aws.greengrass.TokenExchangeService": {"VersionRequirement": ">=2.0.0 <3.0.0", "DependencyType": "HARD"}
-        },
-        "Manifests": [
-            {
-                "Platform": {"os": "linux", "architecture": "aarch64" if bundle.architecture == "arm64" else "amd64"},
-                "Artifacts": [{"Uri": artifact.s3_object_url, "Unarchive": "ZIP"}],
-                "Lifecycle": {
-                    "Setenv": environment | {"PYTHONPATH": unpacked},
-                    "Install": {
-                        "RequiresPrivilege": True,
-                        "Script": "install -d -m 0700 -o ggc_user -g ggc_group {configuration:/spool}",
-                    },
-                    "Run": {"Script": f"exec python{PYTHON_VERSION} -m receiver"},
-                    "Shutdown": {"Timeout": _DRAIN_SECONDS},
-                },
-            }
-        ],
+def _recipe(props: ReceiverProps, bundle: Bundle, artifact: assets.Asset) -> dict[str, Any]:
+    """The recipe of packaging/, of this edge and this bundle."""
+    recipe: dict[str, Any] = json.loads((ROOT / "packaging" / "greengrass" / "recipe.json").read_text(encoding="utf-8"))
+    recipe["ComponentName"], recipe["ComponentVersion"] = _component_name(props), _version(bundle.digest)
+    recipe["ComponentConfiguration"]["DefaultConfiguration"] |= {
+        "edge_id": props.edge,
+        "bucket": props.bucket_name,
+        "queue_url": props.queue_url,
+        "port": str(props.settings.dicom_port),
     }
+    (manifest,) = recipe["Manifests"]
+    manifest["Platform"]["architecture"] = "aarch64" if bundle.architecture == "arm64" else "amd64"
+    manifest["Artifacts"][0]["Uri"] = artifact.s3_object_url
+    lifecycle = manifest["Lifecycle"]
+    # Greengrass unpacks an artifact into a folder that is named as the file is.
+    lifecycle["Setenv"] |= {
+        "PYTHONPATH": f"{{artifacts:decompressedPath}}/{artifact.asset_hash}",
+        "AWS_REGION": props.region,
+    }
+    lifecycle["Run"]["Script"] = f"exec python{PYTHON_VERSION} -m receiver"
+    return recipe
 
 
 def _device_policy(stack: Stack, role_alias_arn: str) -> dict[str, object]:
