@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.aws.machines import Run
 from lambdas.catalog.associations import COMPLETE
@@ -52,7 +52,10 @@ class NotImported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """An association as it is now. `status` and `counts` are the catalog's, None when that does not know it."""
+    """An association as it is now. `status` and `counts` are the catalog's, None when that does not know it.
+
+    `removed` are the foreign objects of its ledger that are not in S3 any more.
+    """
 
     association: str
     status: str | None
@@ -60,17 +63,22 @@ class Subject:
     counts: LedgerCounts | None
     not_imported: NotImported
     definition_changed: bool
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do, and why; `parts` are those to import again. `stuck`: nothing can be done, though something should."""
+    """What to do, and why. `parts` are those to import again, `forget` the keys of foreign objects that are removed.
+
+    `stuck`: nothing can be done, though something should.
+    """
 
     association: str
     act: Act
     why: str
     run: Run | None
     parts: tuple[int, ...] = ()
+    forget: tuple[str, ...] = ()
     stuck: bool = False
 
 
@@ -114,8 +122,10 @@ def _after_verdict(subject: Subject) -> Plan:
         return _redrive(subject, "its ledger balances by now: reads it again")
     if held.by_service:
         return _failed_only(subject)
+    if counts is not None and counts.foreign and counts.foreign == len(subject.removed):
+        return replace(_redrive(subject, "its foreign objects are removed: forgets them"), forget=subject.removed)
     if counts is not None and counts.foreign:
-        why = f"{counts.foreign} foreign object(s) are below its import prefix: remove them there, then use --restart"
+        why = f"{counts.foreign} foreign object(s) are below its import prefix: remove them there, then replay it again"
     elif counts is not None and counts.not_looked_at:
         why = f"{counts.not_looked_at} object(s) were never indexed: use --restart"
     else:

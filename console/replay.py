@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from contract.keys import MANIFESTS_PREFIX, manifest_key
 from contract.manifest import AssociationManifest
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json
+from lambdas.catalog import imports
 from lambdas.catalog.queries import Queries, StoredObject
 from lambdas.logic.claiming import SERVER
 
@@ -106,14 +108,19 @@ class Replay:
         arn = row.execution_arn if row is not None and row.execution_arn else self._stack.execution_arn(association)
         run = self._machines.describe(arn)
         failed = run is not None and run.status not in LIVE and not run.redrive_refusal
+        held = self._queries.stored_objects(association, only_failed=True)
         return Subject(
             association=association,
             status=row.status if row else None,
             run=run,
             counts=self._queries.ledger(association),
-            not_imported=_not_imported(self._queries.stored_objects(association, only_failed=True)),
+            not_imported=_not_imported(held),
+            removed=tuple(one.s3_key for one in held if one.is_foreign and row and not self._in_s3(row.bucket, one.s3_key)),
             definition_changed=failed and self._machines.definition_changed(arn, self._stack.ingest_machine_arn),
         )
+
+    def _in_s3(self, bucket: str, key: str) -> bool:
+        return self._stack.cloud.objects.exists(bucket, key)
 
     def _act(self, one: Plan) -> Done:
         if one.act is Act.RESTART:
@@ -123,6 +130,9 @@ class Replay:
         return Done(association=one.association, act=Act.NOTHING, said=one.why, refused=one.stuck)
 
     def _redrive(self, one: Plan, run: Run) -> Done:
+        if one.forget:
+            with closing(self._stack.catalog()) as catalog:
+                catalog.transaction(lambda cursor: imports.forget_foreign(cursor, one.association, one.forget))
         self._pace()
         # Of this redrive alone: a repeat after a lost answer is the same, and one after it ended is another.
         token = hashlib.sha256(f"{run.arn}/{run.redrive_count}".encode()).hexdigest()

@@ -118,6 +118,8 @@ ON DUPLICATE KEY UPDATE
     image_set_version = IF({_NEWER}, VALUES(image_set_version), image_set_version)
 """  # noqa: S608 - of constants
 
+_FORGET_FOREIGN = "DELETE FROM stored_object WHERE association = %s AND is_foreign = 1 AND s3_key IN %s"
+
 _NOW = "SELECT UTC_TIMESTAMP(3) AS now"
 
 
@@ -292,6 +294,11 @@ def record_results(cursor: Cursor, key: AttemptKey, results: JobResults) -> None
 def record_objects(cursor: Cursor, key: AttemptKey, job_id: str | None, listed: Sequence[tuple[Listed, ObjectResult]]) -> None:
     """Record what became of objects of the manifest by this attempt; `job_id` is None of those that no job imports."""
     cursor.execute_rows(_RESULTS, [(*one.row(), *_result_row(job_id, result), key.attempt) for one, result in listed])
+
+
+def forget_foreign(cursor: Cursor, association: str, s3_keys: Sequence[str]) -> None:
+    """Take foreign objects that are removed from S3 out of the ledger."""
+    cursor.execute(_FORGET_FOREIGN, (association, s3_keys))
 
 
 def _result_row(job_id: str | None, result: ObjectResult) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from console.planning import Act
 from console.replay import Done, Replay
 from console.stack import Stack
 from lambdas.catalog.queries import connect
-from lambdas.errors import IncompleteError
+from lambdas.errors import IncompleteError, LedgerMismatchError
 from local.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from local.stepfunctions import Engine, FakeClock
 from local.stepfunctions.errors import TaskError
@@ -147,6 +147,33 @@ def test_what_failed_by_the_service_is_imported_and_the_original_turns_green(
     }
     original = machines.engine.wait(done.execution_arn)
     assert (original.name, original.status, len(original.redrives)) == (incomplete.association, "SUCCEEDED", 1)
+
+
+def test_foreign_objects_are_forgotten_once_they_are_removed_from_s3(
+    stack: Stack, machines: Machines, lambdas: None, aws: Aws, placer: Placer
+) -> None:
+    placed = placer.place([b"one"])
+    run, stray = Run(aws=aws, placed=placed), placed.entries[0].key.replace("/1/", "/1/stray/", 1)
+    outputs = run.imported()
+    outputs.succeed(stray, "set-of-stray")
+    with pytest.raises(LedgerMismatchError):
+        run.all(outputs)
+    machines.ingest_fails = "Ingest.LedgerMismatch"
+    machines.run(placed.association, placed.document)
+    machines.ingest_fails = ""
+    aws.s3.put_object(Bucket=placed.bucket, Key=stray, Body=b"stray")
+    why, done = replay(stack, placed.association)
+    assert (why, done.refused) == (
+        "1 foreign object(s) are below its import prefix: remove them there, then replay it again",
+        True,
+    )
+    aws.s3.delete_object(Bucket=placed.bucket, Key=stray)
+    _, done = replay(stack, placed.association)
+    assert (done.act, done.said) == (Act.REDRIVE, "its foreign objects are removed: forgets them")
+    with closing(connect(stack.catalog_settings)) as queries:
+        counts = queries.ledger(placed.association)
+    assert counts is not None
+    assert (counts.foreign, counts.balanced) == (0, True)
 
 
 def test_after_14_days_a_redrive_is_refused_in_words_and_a_restart_follows_the_import(
