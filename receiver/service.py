@@ -13,7 +13,7 @@ from functools import partial
 
 from contract.strict import utc_now
 from receiver.cloud import Cloud
-from receiver.committing import StorageCommitment
+from receiver.committing import make_commitment
 from receiver.counters import Counters, Report
 from receiver.dicom.admission import ae_title
 from receiver.dicom.status import Rejection
@@ -68,7 +68,7 @@ class Receiver:
             reserve_bytes=settings.disk_reserve_bytes,
         )
         self._counters = Counters()
-        self._commitment = StorageCommitment(settings, shared=self._shared) if settings.commitment_keep_days else None
+        self._commitment = make_commitment(settings, shared=self._shared)
         self.uploads = Uploads(
             cloud,
             bucket=settings.bucket,
