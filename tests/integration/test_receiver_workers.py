@@ -80,7 +80,7 @@ def test_a_killed_worker_is_replaced_and_its_siblings_associations_end_complete(
 
 
 def test_workers_whose_supervisor_is_killed_let_go_of_the_port_finish_and_end(aws: Aws, bucket: str, tmp_path: Path) -> None:
-    edge = EdgeProcess.prepare(aws, bucket, tmp_path / "edge", workers=2)
+    edge = EdgeProcess.prepare(aws, bucket, tmp_path / "edge", workers=2, drain_timeout_seconds=120)
     edge.start()
     workers = worker_pids(edge)
     peer = RawPeer(edge.port, STORAGE)
@@ -104,7 +104,7 @@ def test_workers_whose_supervisor_is_killed_let_go_of_the_port_finish_and_end(aw
 
 
 def test_sigterm_drains_all_workers_and_rejects_what_comes_meanwhile(aws: Aws, bucket: str, tmp_path: Path) -> None:
-    edge = EdgeProcess.prepare(aws, bucket, tmp_path / "edge", workers=2)
+    edge = EdgeProcess.prepare(aws, bucket, tmp_path / "edge", workers=2, drain_timeout_seconds=120)
     edge.start()
     peer = RawPeer(edge.port, STORAGE)
     assert peer.store(b"1.1", small_data_set()) == 0
@@ -122,7 +122,7 @@ def test_sigterm_drains_all_workers_and_rejects_what_comes_meanwhile(aws: Aws, b
     assert peer.store(b"1.2", small_data_set(), message_id=2) == 0
     peer.release()
     assert edge.process is not None
-    assert edge.process.wait(15) == 0
+    assert edge.process.wait(60) == 0
     edge.stop()
     assert len(edge.announced(1)[0].entries) == 2
     assert list(edge.spool.glob("out/*")) == []
