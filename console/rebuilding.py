@@ -129,8 +129,16 @@ class Rebuilding:
     def _collect(self, one: Attempted) -> None:
         catalog, storage, key = self._catalog, self._stack.cloud.storage, one.key
         if one.status == COMPLETED:
-            bucket, job_id, folder = self._stack.bucket, one.job_id, one.output_s3_uri
-            collect(catalog, storage, key, edge=one.edge, bucket=bucket, job_id=job_id, job_output_s3_uri=folder)
+            collect(
+                catalog,
+                storage,
+                key,
+                edge=one.edge,
+                bucket=self._stack.bucket,
+                job_id=one.job_id,
+                job_output_s3_uri=one.output_s3_uri,
+                force=True,  # whatever is there by now is all that will be
+            )
         else:
             record_failure(catalog, key, job_id=one.job_id, job_failed=True, error=_JOB_FAILED, cause=one.message)
 
