@@ -29,7 +29,7 @@ VERIFICATION, IMPLICIT = b"1.2.840.10008.1.1", b"1.2.840.10008.1.2"
 RSS_NOISE_BYTES = 12 * 1024 * 1024
 """What a process's memory may differ by though nothing leaks: its allocator keeps what a burst needed.
 
-The warm-up must be long enough for Python's full garbage collection, which waits until a quarter of all objects is young.
+The warm-up must be some hundred associations: a process's memory grows that long, and then no more.
 """
 FILES_NOISE = 8
 """Connections to S3 that happen to be kept open, at most one for each upload worker."""
