@@ -123,7 +123,7 @@ def main() -> None:
     configure_logs("INFO")
     receiver = Receiver(read_settings(), DyingCloud(death, files), files)
     receiver.start()
-    sys.stdout.write(json.dumps({"event": "ready", "port": receiver.port}) + "\n")
+    sys.stdout.write(json.dumps({"event": "ready", "port": receiver.port, "health_port": -1}) + "\n")
     sys.stdout.flush()
     stop.wait()
 
