@@ -40,6 +40,8 @@ class Requester:
     answer: int = 0x0000
     """What it answers reports with."""
     reports: queue.Queue[Told] = field(default_factory=queue.Queue)
+    _answering: list[Told] = field(default_factory=list)
+    """Reports whose answer has not left: pynetdicom does not bear a release before that."""
 
     @contextmanager
     def associated(self, port: int) -> Iterator[Association]:
@@ -78,11 +80,15 @@ class Requester:
 
     @property
     def _handlers(self) -> list[Any]:
-        return [(evt.EVT_N_EVENT_REPORT, self._on_report)]
+        return [(evt.EVT_N_EVENT_REPORT, self._on_report), (evt.EVT_PDU_SENT, self._on_sent)]
+
+    def _on_sent(self, _event: Any) -> None:
+        while self._answering:
+            self.reports.put(self._answering.pop(0))
 
     def _on_report(self, event: Any) -> tuple[int, None]:
         information = event.event_information
-        self.reports.put(
+        self._answering.append(
             Told(
                 transaction_uid=str(information.TransactionUID),
                 event_type=event.event_type,
