@@ -59,20 +59,24 @@ def listed(value: Any) -> list[Any]:
 
 
 def text(value: Any) -> Any:
-    """A value with Ref as `{Name}`, Fn::GetAtt as `{Name.Attribute}`, of another stack too, Fn::Join joined, and Fn::Sub as it stands."""
-    if not isinstance(value, Mapping) or len(value) != 1:
-        return value
-    ((function, argument),) = value.items()
-    if function == "Ref":
-        return f"{{{argument}}}"
-    if function == "Fn::GetAtt":
-        return f"{{{'.'.join(argument)}}}"
-    if function == "Fn::ImportValue":  # what CDK names an export by: of which stack, of Ref or Fn::GetAtt, of what
-        kind, name = re.fullmatch(r".+:ExportsOutput(Ref|FnGetAtt)(.+)[0-9A-F]{8}", text(argument)).groups()  # type: ignore[union-attr]
-        return f"{{{name}}}" if kind == "Ref" else re.sub(r"(.+?[0-9A-F]{8})([A-Z]\w+)", r"{\1.\2}", name)
-    if function == "Fn::Sub" and isinstance(argument, str):
-        return argument
-    if function == "Fn::Join":
-        separator, parts = argument
-        return separator.join(str(text(part)) for part in parts)
+    """A value as a reader takes it: Ref as `{Name}`, Fn::GetAtt as `{Name.Attribute}`, of other stacks too; Fn::Join joined."""
+    match value:
+        case {"Ref": name}:
+            return f"{{{name}}}"
+        case {"Fn::GetAtt": parts}:
+            return f"{{{'.'.join(parts)}}}"
+        case {"Fn::ImportValue": export}:
+            return _imported(text(export))
+        case {"Fn::Join": [separator, parts]}:
+            return separator.join(str(text(part)) for part in parts)
+        case {"Fn::Sub": str(template)}:
+            return template
     return value
+
+
+def _imported(export: str) -> str:
+    """What CDK names an export by: of which stack, of Ref or Fn::GetAtt, of what."""
+    named = re.fullmatch(r".+:ExportsOutput(Ref|FnGetAtt)(.+)[0-9A-F]{8}", export)
+    assert named is not None, export
+    kind, name = named.groups()
+    return f"{{{name}}}" if kind == "Ref" else re.sub(r"(.+?[0-9A-F]{8})([A-Z]\w+)", r"{\1.\2}", name)
