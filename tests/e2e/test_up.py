@@ -101,7 +101,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     try:
         send_slices(first, folder / "recorded", 3)
         first.wait_for_executions(1)
-        (mapping,) = first.aws.functions.list_event_source_mappings()["EventSourceMappings"]
+        mappings = first.aws.functions.list_event_source_mappings(FunctionName="ahi-ingest-local-StartExecution")
+        (mapping,) = mappings["EventSourceMappings"]
         first.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         send_slices(first, folder / "announced", 2)
         wait_until(lambda: len(manifests(first)) == 2, "uploaded")

@@ -24,6 +24,7 @@ from lambdas.handlers import (
     record_failure,
     record_job,
     register_association,
+    stage_copies,
 )
 from local.processes import free_port
 from tests.support.aws_endpoint import AwsEndpoint
@@ -38,11 +39,23 @@ if TYPE_CHECKING:
 HANDLERS: dict[str, tuple[Callable[[dict[str, Any], Any], dict[str, Any]], dict[str, Any]]] = {
     "register_association": (register_association.handler, {"execution_arn": "arn:x"}),
     "index_objects": (index_objects.handler, {"edge": "edge-1", "bucket": "b", "part": 1, "first": 0, "count": 1}),
-    "claim_import": (claim_import.handler, {"edge": "edge-1", "bucket": "b", "part": 1, "execution_arn": "arn:x"}),
+    "claim_import": (
+        claim_import.handler,
+        {"edge": "edge-1", "bucket": "b", "part": 1, "execution_arn": "arn:x", "failed_only": False, "force": False},
+    ),
+    "stage_copies": (stage_copies.handler, {"bucket": "b", "part": 1, "attempt": 1}),
     "record_job": (record_job.handler, {"part": 1, "attempt": 1, "job_id": "j", "status": "SUBMITTED"}),
     "collect_results": (
         collect_results.handler,
-        {"part": 1, "attempt": 1, "edge": "edge-1", "bucket": "b", "job_id": "j", "job_output_s3_uri": "s3://b/o/"},
+        {
+            "part": 1,
+            "attempt": 1,
+            "edge": "edge-1",
+            "bucket": "b",
+            "job_id": "j",
+            "job_output_s3_uri": "s3://b/o/",
+            "force": False,
+        },
     ),
     "record_failure": (
         record_failure.handler,
@@ -115,7 +128,10 @@ def test_a_secret_of_another_form_is_refused_without_its_values(
     assert "p4ssword" not in "".join(traceback.format_exception(raised.value)).split("ContractError")[-1]
 
 
-def test_a_way_to_speak_in_clear_text_must_be_asked_for_by_its_name(fresh_environment: pytest.MonkeyPatch) -> None:
+def test_a_way_to_speak_in_clear_text_must_be_asked_for_by_its_name(aws: Aws, fresh_environment: pytest.MonkeyPatch) -> None:
+    fresh_environment.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
+    arn = aws.secrets.create_secret(Name=f"good-{uuid4().hex}", SecretString="{}")["ARN"]
+    fresh_environment.setenv("CATALOG_SECRET_ARN", arn)
     fresh_environment.setenv("CATALOG_TLS", "no")
     with pytest.raises(ContractError, match="CATALOG_TLS"):
         migrate_catalog.handler({}, CONTEXT)
