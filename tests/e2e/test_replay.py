@@ -201,7 +201,10 @@ def test_failures_are_found_by_error_and_study_and_a_replay_that_is_broken_off_t
         "--state",
         stack.state,
     ]
+    # Python leaves an ignored SIGINT ignored, and a shell's background job, as CI may be, begins with it ignored.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, inherited)
         wait_until(
             lambda: any(queries.association(one.association).status != "FAILED" for one in placed),  # type: ignore[union-attr]
             "the first replayed",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
+
+from tests.support.http_endpoint import HttpEndpoint, QuietHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -13,17 +13,14 @@ if TYPE_CHECKING:
     Answer = tuple[int, Mapping[str, str], Any]
 
 
-class AwsEndpoint:
+class AwsEndpoint(HttpEndpoint):
     """`answer(method, path, body)` gives status, headers and the JSON body. `requests` keeps what came, in order."""
 
     def __init__(self, answer: Callable[[str, str, Any], Answer]) -> None:
         self.requests: list[tuple[str, str, Any]] = []
         endpoint = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = 64 * 1024
-
+        class Handler(QuietHandler):
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 request = (self.command, self.path, json.loads(body) if body else None)
@@ -39,25 +36,4 @@ class AwsEndpoint:
 
             do_GET = do_POST = _serve  # noqa: N815 - the base class's names
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Quiet."""
-
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64  # the engine opens up to 50 connections at once; the default of 5 refuses some
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that was killed is no news."""
-
-        self._server = Quiet(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import re
-import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.http_endpoint import HttpEndpoint, QuietHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,16 +26,14 @@ class Call:
     resource: str = ""
 
 
-class RecordingEndpoint:
+class RecordingEndpoint(HttpEndpoint):
     """Passes requests on to `upstream`. `name_caller` tells who sent one, of its headers."""
 
     def __init__(self, upstream: str, name_caller: Callable[[Mapping[str, str]], str]) -> None:
         self.calls: set[Call] = set()
         recording, address = self, urlsplit(upstream)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(QuietHandler):
             def _pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 caller = name_caller(dict(self.headers))
@@ -59,28 +57,7 @@ class RecordingEndpoint:
 
             do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _pass_on  # noqa: N815 - the base class's names
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Quiet."""
-
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                """A client that went away is no news."""
-
-        self._server = Quiet(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
 
 def app_id(headers: Mapping[str, str]) -> str:
