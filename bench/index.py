@@ -1,6 +1,6 @@
 """How fast objects are indexed and how much of them is fetched, beside the reference's way, on one local stack in one run.
 
-    ./dev bench index [--objects 300] [--rounds 5] [--kinds ct,enhanced,tiny] [--rows 1000,200000]
+    ./dev bench index [--objects 300] [--rounds 5] [--kinds ct,enhanced,tiny] [--rows 1000,200000,1000000]
 
 Each round puts fresh objects into the emulator's S3 and lets both index them in turn, one worker each, into databases of
 their own on one server: ours by slices of 100 as the machine plans them, the reference's way by bench.reference_index. With
@@ -10,11 +10,12 @@ their own on one server: ours by slices of 100 as the machine plans them, the re
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -184,22 +185,19 @@ def timed(work: Callable[[PlacedAssociation], int], placed: PlacedAssociation) -
 def main() -> None:
     arguments = _arguments()
     kinds, rows = arguments.kinds.split(","), sorted(int(one) for one in arguments.rows.split(","))
-    kept = results.Results("index", objects=arguments.objects, rounds=arguments.rounds, rows=rows)
     table = Table("instances before", "objects", "ours a second", "reference a second", "faster", "fewer bytes")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with MariaDb.start(folder / "mariadb", free_port()) as server, MiniStack.start(folder / "s3", free_port()) as s3:
-            bench = Bench(server, s3.aws)
-            for count in rows:
-                bench.fill(count)
-                for kind in kinds:
-                    figures = _rounds(bench, kind, arguments.objects, arguments.rounds)
-                    for who, measured in figures.items():
-                        for one in measured:
-                            kept.add(who, kind, count, one)
-                    table.add_row(str(count), kind, *_line(figures[OURS], figures[REFERENCE]))
+    with results.Results("index", objects=arguments.objects, rows=arguments.rows) as kept, ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-")))
+        server = stack.enter_context(MariaDb.start(folder / "mariadb", free_port()))
+        bench = Bench(server, stack.enter_context(MiniStack.start(folder / "s3", free_port())).aws)
+        for count, kind in itertools.product(rows, kinds):
+            bench.fill(count)
+            figures = _rounds(bench, kind, arguments.objects, arguments.rounds)
+            for who, measured in figures.items():
+                for one in measured:
+                    kept.add(who, kind, count, one)
+            table.add_row(str(count), kind, *_line(figures[OURS], figures[REFERENCE]))
     Console().print(table)
-    print(f"Kept in {kept.save()}")  # noqa: T201 - for who runs it
 
 
 def _rounds(bench: Bench, kind: str, objects: int, rounds: int) -> dict[str, list[dict[str, float]]]:
@@ -236,7 +234,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=300, help="CT objects a round; other kinds in proportion")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kinds", default="ct,enhanced,tiny")
-    parser.add_argument("--rows", default="1000,200000", help="rows of instances before, from few to many")
+    parser.add_argument("--rows", default="1000,200000,1000000", help="rows of instances before, from few to many")
     return parser.parse_args()
 
 

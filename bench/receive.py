@@ -27,13 +27,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench import results
-from bench.data import KINDS, LARGE, Kind, write_files
+from bench.data import LARGE, Kind, kind_of, write_files
 from bench.measure import PeakMemory, cpu_seconds, settle
+from bench.programs import dcmtk
 from bench.servers import Server, servers
-from local.processes import Process, accepts, free_port
+from local.processes import Process, ProcessError, accepts, free_port
 
 WORKERS = 2 * (os.cpu_count() or 1)
 FAST, STORESCU = "fast sender", "DCMTK storescu"
+
+
+class RunError(Exception):
+    """A sender did not get all of its objects stored."""
 
 
 @contextmanager
@@ -56,10 +61,11 @@ def measure(server: Server, folder: Path, kind: Kind, *, associations: int, clie
         settle(process)
         before = cpu_seconds(process)
         if client == FAST:
-            command = [sys.executable, "-m", "bench.sender", server.mode, str(port), kind.name, str(associations), str(run)]
+            command = [sys.executable, "-m", "bench.sender", server.mode, str(port)]
+            command += [f"{kind.name}:{kind.objects}", str(associations), str(run)]
             sent = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
             if sent.returncode:
-                raise SystemExit(f"{server.name}, {kind.name} x{associations}: {sent.stderr.splitlines()[-1]}")
+                raise RunError(sent.stderr.strip().splitlines()[-1])
             figures: dict[str, float] = json.loads(sent.stdout)
         else:
             figures = _storescu(port, folder, kind, associations, run)
@@ -76,7 +82,7 @@ def _storescu(port: int, folder: Path, kind: Kind, associations: int, run: int) 
         began = time.monotonic()
         senders = [
             subprocess.Popen(  # noqa: S603
-                ["storescu", "-pdu", "131072", "+sd", "127.0.0.1", str(port), str(share)],  # noqa: S607 - found on PATH
+                [dcmtk("storescu"), "-pdu", "131072", "+sd", "127.0.0.1", str(port), str(share)],
                 env={**os.environ, "TCP_NODELAY": "1"},
                 stderr=subprocess.PIPE,
             )
@@ -85,7 +91,7 @@ def _storescu(port: int, folder: Path, kind: Kind, associations: int, run: int) 
         ended = [(sender.communicate()[1], sender.returncode) for sender in senders]
         seconds = time.monotonic() - began
         if any(code for _, code in ended):
-            raise SystemExit(f"storescu failed: {ended[0][0][-200:]!r}")
+            raise RunError(f"storescu: {next(said for said, code in ended if code)[-200:]!r}")
         count = kind.count(associations)
         return {"objects": count, "objects_per_s": count / seconds, "mib_per_s": count * kind.pixel_bytes / 2**20 / seconds}
     finally:
@@ -94,7 +100,7 @@ def _storescu(port: int, folder: Path, kind: Kind, associations: int, run: int) 
 
 def fits(server: Server, kind: Kind, associations: int, client: str) -> bool:
     """Whether a cell can be run: some refuse many associations, and some would keep many large objects in memory."""
-    many_large = kind is LARGE and associations > 1
+    many_large = kind.name == LARGE.name and associations > 1
     return associations <= server.max_associations and not (
         many_large and (server.keeps_objects_in_memory or client == STORESCU)
     )
@@ -104,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench receive", description=__doc__.splitlines()[0] if __doc__ else None)
     known = servers(WORKERS)
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (7)")
-    parser.add_argument("--kinds", default="ct,tiny,large", help="of ct, tiny, large (all)")
+    parser.add_argument("--kinds", default="ct,tiny,large", help="of ct, tiny, large (all); ct:30 for fewer objects")
     parser.add_argument("--associations", default="1,4,16", help="at once (1,4,16)")
     parser.add_argument("--servers", default=",".join(known), help="by name; all by default, but where each fits")
     parser.add_argument("--slow-rounds", type=int, default=3, help="rounds for servers that take seconds a run (3)")
@@ -114,32 +120,37 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = [known[name.strip()] for name in _names(arguments.servers, known)]
     cells = [
-        (KINDS[kind], int(associations))
+        (kind_of(kind), int(associations))
         for kind, associations in itertools.product(arguments.kinds.split(","), arguments.associations.split(","))
     ]
-    kept = results.Results(arguments.name, client=arguments.client, workers=WORKERS, folder=str(arguments.folder))
-    console = Console(stderr=True)
+    conditions = {"client": arguments.client, "workers": WORKERS, "folder": str(arguments.folder)}
+    failed: dict[tuple[str, str, int], str] = {}
     run = int(time.time())
     with (
+        results.Results(arguments.name, **conditions) as kept,
         tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-", dir=arguments.folder) as folder,
-        Progress(console=console) as bar,
+        Progress(console=Console(stderr=True)) as bar,
     ):
         task = bar.add_task("Measuring", total=arguments.rounds * len(cells) * len(chosen))
         slow: set[tuple[str, str, int]] = set()
         for number, (kind, associations), server in itertools.product(range(arguments.rounds), cells, chosen):
             bar.update(task, description=f"{kind.name} x{associations} {server.name}"[:44])
             cell = server.name, kind.name, associations
-            if fits(server, kind, associations, arguments.client) and not (cell in slow and number >= arguments.slow_rounds):
+            done = cell in failed or (cell in slow and number >= arguments.slow_rounds)
+            if fits(server, kind, associations, arguments.client) and not done:
                 run += 1
                 began = time.monotonic()
-                kept.add(
-                    *cell, measure(server, Path(folder), kind, associations=associations, client=arguments.client, run=run)
-                )
+                try:
+                    figures = measure(server, Path(folder), kind, associations=associations, client=arguments.client, run=run)
+                except (ProcessError, RunError) as error:
+                    failed[cell] = str(error)  # the others go on; a round that lacks one would not be a pair
+                else:
+                    kept.add(*cell, figures)
                 if time.monotonic() - began > 6:
                     slow.add(cell)
             bar.advance(task)
-    path = kept.save()
-    console.print(f"Kept in {path}. `./dev bench report` writes docs/benchmarks.md.")
+    if failed:
+        raise SystemExit("\n".join(f"{name}, {kind} x{count}: {error}" for (name, kind, count), error in failed.items()))
 
 
 def _names(text: str, known: dict[str, Server]) -> list[str]:

@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from lambdas.catalog import CatalogSettings
 from local.aws import Aws
 
-OBJECTS_A_BATCH = 10  # SQS's usual batch
+OBJECTS_A_BATCH = 40  # the reference's own batch size
 
 _LEVELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "patient": ("PatientID", ("PatientName", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")),

@@ -15,7 +15,7 @@ import pygal
 from pygal.style import CleanStyle
 
 from bench.measure import Interval, geometric_mean, interval, ratios
-from bench.results import FOLDER
+from bench.results import folder
 from bench.scale import exponent
 from bench.servers import (
     DEFAULT,
@@ -87,7 +87,7 @@ class Measurement:
 
 def read(name: str) -> list[Measurement]:
     """The measurements of a name, the newest first."""
-    path = FOLDER / f"{name}.json"
+    path = folder() / f"{name}.json"
     return [Measurement(document) for document in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
 

@@ -1,4 +1,7 @@
-"""The results of measurements, kept as JSON beside those before them: bench/results/<name>.json, the newest first."""
+"""The results of measurements, kept as JSON beside those before them: bench/results/<name>.json, the newest first.
+
+BENCH_RESULTS names another folder, for runs that only try whether all works.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,25 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-FOLDER = Path(__file__).parent / "results"
+import psutil
+
+from bench.programs import ProgramError, dcmtk
+
 _KEPT = 5
+
+
+def folder() -> Path:
+    return Path(os.environ.get("BENCH_RESULTS") or Path(__file__).parent / "results")
 
 
 def machine() -> dict[str, Any]:
@@ -25,13 +38,21 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.platform(),
         "python": platform.python_version(),
         "pynetdicom": version("pynetdicom"),
-        "dcmtk": _first_line("storescp", "--version"),
+        "dcmtk": _dcmtk_version(),
         "orthanc": _first_line("Orthanc", "--version"),
-        "commit": _first_line("git", "rev-parse", "--short", "HEAD"),
+        "commit": _first_line("git", "describe", "--always", "--dirty", "--exclude=*"),
     }
+
+
+def _dcmtk_version() -> str:
+    try:
+        return _first_line(dcmtk("storescp"), "--version")
+    except ProgramError:
+        return "not installed"
 
 
 def _first_line(*command: str) -> str:
@@ -45,7 +66,10 @@ def _first_line(*command: str) -> str:
 
 
 class Results:
-    """One measurement: the figures of each round, by cell."""
+    """One measurement: the figures of each round, by cell. Use as a context manager: its end saves what was measured.
+
+    One that an error broke off is saved too, and says so: the rounds that it has are whole.
+    """
 
     def __init__(self, name: str, **conditions: Any) -> None:
         self._name = name
@@ -57,16 +81,26 @@ class Results:
         for name, figure in figures.items():
             cell.setdefault(name, []).append(float(f"{figure:.4g}"))
 
-    def save(self) -> Path:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
+        if self._cells and not isinstance(error, KeyboardInterrupt):
+            path = self._save(broken_off=error is not None)
+            print(f"Kept in {path}. `./dev bench report` writes docs/benchmarks.md.", file=sys.stderr)  # noqa: T201
+
+    def _save(self, *, broken_off: bool) -> Path:
         """Put this measurement before the earlier ones of its name."""
-        path = FOLDER / f"{self._name}.json"
+        path = folder() / f"{self._name}.json"
         earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         document = {
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": shlex.join(["./dev", "bench", Path(sys.argv[0]).stem, *sys.argv[1:]]),
             "machine": machine(),
             "conditions": self._conditions,
+            "broken_off": broken_off,
             "cells": self._cells,
         }
-        FOLDER.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([document, *earlier][:_KEPT], indent=1) + "\n", encoding="utf-8")
         return path

@@ -1,6 +1,6 @@
 """How costs grow with the number of objects in one association: receiving, and until the association is announced.
 
-    ./dev bench scale [--objects 10,100,1000,10000,100000] [--rounds N]
+    ./dev bench scale [--objects 10,100,1000,10000,100000] [--rounds N] [--minutes N]
 
 S3 is the sink and SQS the emulator, so that what grows is ours. `./dev bench index` shows how indexing grows with the catalog.
 A fitted exponent of 1 says that the whole cost grows as the number of objects does.
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -77,20 +78,26 @@ def measure(folder: Path, server: s3.S3, queues: MiniStack, objects: int, run: i
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench scale", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--objects", default="10,100,1000,10000,100000")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="at most (3)")
+    parser.add_argument("--minutes", type=float, default=10, help="no round is begun that would end after them (10)")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))  # noqa: S108
     arguments = parser.parse_args()
-    kept = results.Results("scale", folder=str(arguments.folder))
     console, run = Console(stderr=True), int(time.time())
-    with tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-", dir=arguments.folder) as name:
-        folder = Path(name)
-        with s3.running(s3.SINK, folder) as server, MiniStack.start(folder / "queues", free_port()) as queues:
-            for number in range(arguments.rounds):
-                for objects in map(int, arguments.objects.split(",")):
-                    run += 1
-                    console.print(f"round {number + 1}: {objects} objects")
-                    kept.add("ahi-ingest", f"{objects} objects", 1, measure(folder, server, queues, objects, run))
-    console.print(f"Kept in {kept.save()}. `./dev bench report` writes docs/benchmarks.md.")
+    began, longest = time.monotonic(), 0.0
+    with results.Results("scale", folder=str(arguments.folder)) as kept, ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-", dir=arguments.folder)))
+        server = stack.enter_context(s3.running(s3.SINK, folder))
+        queues = stack.enter_context(MiniStack.start(folder / "queues", free_port()))
+        for number in range(arguments.rounds):
+            round_began = time.monotonic()
+            if number and round_began + longest > began + 60 * arguments.minutes:
+                console.print(f"{number} round(s) in {(round_began - began) / 60:.0f} minutes: no time for another")
+                break
+            for objects in map(int, arguments.objects.split(",")):
+                run += 1
+                console.print(f"round {number + 1}: {objects} objects")
+                kept.add("ahi-ingest", f"{objects} objects", 1, measure(folder, server, queues, objects, run))
+            longest = max(longest, time.monotonic() - round_began)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.programs import dcmtk
+
 TUNED, OURS, OURS_DURABLE = "DCMTK storescp, tuned", "ahi-ingest, none", "ahi-ingest, object"
 DEFAULT = "DCMTK storescp, default, no delay"
 INSTALLED, ORTHANC, PYNETDICOM, REFERENCE, SINK = (
@@ -85,15 +87,17 @@ def servers(workers: int) -> dict[str, Server]:
         _ours(OURS_DURABLE, "object", workers),
         Server(
             name=TUNED,
-            command=lambda port, folder: ["storescp", "--fork", "+B", "-dhl", "-pdu", "131072", "-od", str(folder), str(port)],
+            command=lambda port, folder: [
+                *(dcmtk("storescp"), "--fork", "+B", "-dhl", "-pdu", "131072", "-od", str(folder), str(port))
+            ],
             environment={"TCP_NODELAY": "1"},
         ),
         Server(
             name=DEFAULT,
-            command=lambda port, folder: ["storescp", "--fork", "-od", str(folder), str(port)],
+            command=lambda port, folder: [dcmtk("storescp"), "--fork", "-od", str(folder), str(port)],
             environment={"TCP_NODELAY": "1"},
         ),
-        Server(name=INSTALLED, command=lambda port, folder: ["storescp", "--fork", "-od", str(folder), str(port)]),
+        Server(name=INSTALLED, command=lambda port, folder: [dcmtk("storescp"), "--fork", "-od", str(folder), str(port)]),
         Server(name=ORTHANC, command=_orthanc, environment={"TCP_NODELAY": "1"}, keeps_objects_in_memory=True),
         Server(
             name=PYNETDICOM,

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -43,9 +43,9 @@ _ASSOCIATIONS = 4
 _WITHIN_SECONDS = 300
 
 
-def clients(server: s3.S3, run: int, kept: results.Results, which: str) -> None:
-    """One round of every client, size and concurrency."""
-    for (size, (size_bytes, count)), concurrency, client in itertools.product(SIZES.items(), CONCURRENCIES, CLIENTS):
+def clients(server: s3.S3, run: int, kept: results.Results, which: str, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """One round of every client, concurrency and size: (bytes, number of objects) by name."""
+    for (size, (size_bytes, count)), concurrency, client in itertools.product(sizes.items(), CONCURRENCIES, CLIENTS):
         if size_bytes > SINGLE_PUT_MAX_BYTES and (client == BOTO3 or which == s3.SINK):
             continue  # put_object would hold each object whole; the sink knows no multipart uploads
         arguments = [
@@ -151,25 +151,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench upload", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--servers", default=f"{s3.SEAWEEDFS},{s3.MINISTACK},{s3.SINK}")
+    parser.add_argument("--share", type=float, default=1, help="of the objects that each client uploads (1)")
     parser.add_argument("--objects", type=int, default=600, help="CT objects for receiving and uploading at once (600)")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))  # noqa: S108
     arguments = parser.parse_args()
-    kept = results.Results("upload", workers=WORKERS, folder=str(arguments.folder))
     console, run = Console(stderr=True), int(time.time())
-    for number in range(arguments.rounds):
-        for which in arguments.servers.split(","):
+    sizes = {size: (size_bytes, max(1, round(count * arguments.share))) for size, (size_bytes, count) in SIZES.items()}
+    with results.Results("upload", workers=WORKERS, folder=str(arguments.folder)) as kept:
+        for number, which in itertools.product(range(arguments.rounds), arguments.servers.split(",")):
             console.print(f"round {number + 1} of {arguments.rounds}, {which}")
             with ExitStack() as stack:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder)))
                 server = stack.enter_context(s3.running(which, folder))
                 queues = stack.enter_context(MiniStack.start(folder / "queues", free_port()))
                 queue_url = queues.aws.sqs.create_queue(QueueName="bench")["QueueUrl"]
-                clients(server, run, kept, which)
+                clients(server, run, kept, which, sizes)
                 for both in (OURS, WATCHED):
                     run += 1
                     figures = receive_and_upload(both, folder, server, queue_url, objects=arguments.objects, run=run)
-                    kept.add(both, f"receive and upload to {which}", 4, figures)
-    console.print(f"Kept in {kept.save()}. `./dev bench report` writes docs/benchmarks.md.")
+                    kept.add(both, f"receive and upload to {which}", _ASSOCIATIONS, figures)
 
 
 if __name__ == "__main__":

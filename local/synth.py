@@ -22,7 +22,7 @@ SECRET = "ahi-ingest-local/catalog"  # noqa: S105 - a name; a partial ARN, so th
 DATASTORE_ID = "ahiingestlocal000000000000000000"
 IMPORT_ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/ahi-ingest-local-import"
 
-_CONFIG = f"""\
+CONFIG = f"""\
 environment = "{ENVIRONMENT}"
 region = "{REGION}"
 lambda_platform = "this-machine"
@@ -86,7 +86,7 @@ def assembly(build_folder: Path = _ROOT / ".build" / "local") -> Path:
 def _synthesize(output: Path) -> None:
     output.mkdir()
     config, log = output / "local.toml", output / "synth.log"
-    config.write_text(_CONFIG)
+    config.write_text(CONFIG)
     command: list[str | Path] = [sys.executable, "-m", "cdk", "--config", config, "--output", output]
     with Process.start("Synthesizing", command, log_path=log, ready=lambda: True, cwd=_ROOT) as process:
         code = process.wait()
@@ -96,7 +96,7 @@ def _synthesize(output: Path) -> None:
 
 def _key() -> str:
     """A hash of everything that the assembly is made of."""
-    whole = hashlib.sha256(f"{sys.version}\0{_CONFIG}".encode())
+    whole = hashlib.sha256(f"{sys.version}\0{CONFIG}".encode())
     for path in [_ROOT / "uv.lock", *_sources()]:
         whole.update(f"{path.relative_to(_ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return whole.hexdigest()[:32]

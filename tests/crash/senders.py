@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.programs import dcmtk
 from receiver.dicom import pdu
 from receiver.dicom.items import MalformedPduError
 from tests.support.dicom import ct_series
@@ -21,7 +22,10 @@ from tests.support.wire import RecordingProxy
 _OBJECTS = 15
 _VALUE_BYTES = 20_000
 _FAULTY_EVERY = 7
-_DCMTK = (("storescu", "-aet", "STORESCU"), ("dcmsend", "-aet", "DCMSEND"))
+
+
+def _commands() -> tuple[tuple[str, ...], ...]:
+    return (dcmtk("storescu"), "-aet", "STORESCU"), (dcmtk("dcmsend"), "-aet", "DCMSEND")
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Senders:
         self._port, self._record, self._stopping = port, record, threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(f"{prefix}.{number}",)) for number in range(peers)]
         if dcmtk:
-            self._threads += [threading.Thread(target=self._run, args=(command,)) for command in _DCMTK]
+            self._threads += [threading.Thread(target=self._run, args=(command,)) for command in _commands()]
 
     def __enter__(self) -> Senders:
         for thread in self._threads:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pydicom
 import pytest
 
+from bench.programs import dcmtk
 from contract.keys import instances_prefix
 from contract.manifest import AssociationManifest
 from contract.message import InboundMessage
@@ -106,7 +107,7 @@ def test_every_bundled_object_that_dcmsend_sends_is_kept_byte_for_byte_and_impor
     with RecordingProxy(stack.dicom_address[1]) as proxy:
         subprocess.run(
             [
-                *("dcmsend", "--quiet", "--decompress-never", "--no-uid-checks", "--no-halt", "+sd", "+r"),
+                *(dcmtk("dcmsend"), "--quiet", "--decompress-never", "--no-uid-checks", "--no-halt", "+sd", "+r"),
                 *("-aet", "DCMSEND", "127.0.0.1", str(proxy.port), str(BUNDLED / "test_files")),
             ],
             env={**os.environ, "TCP_NODELAY": "1"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
@@ -17,14 +17,13 @@ from lambdas.catalog.queries import connect
 from local import synth
 from local.aws import Aws
 from local.healthimaging.launch import set_faults
-from local.ministack import MiniStack
-from local.stack import PORTS, Stack
+from local.stack import PORTS
 from local.state import StateFolder
-from local.supervisor import Service
 from receiver.dicom.sender import send
 from tests.support.dicom import ct_series
 from tests.support.pipeline import ended, wait_until
-from tests.support.recording import Call, RecordingEndpoint, app_id
+from tests.support.recorded_stack import RecordedStack
+from tests.support.recording import Call
 from tests.support.templates import Template, listed, text
 
 if TYPE_CHECKING:
@@ -47,51 +46,6 @@ UNUSED: dict[str, dict[str, str]] = {
 }
 BY_EVENTBRIDGE = "-FollowExecution"  # invoked by a rule, which the engine stands in for
 NOT_SEEN = {"IndexExternal", "RecordFailure"}  # nothing external arrives in this run, and no import job fails as a whole
-
-
-class RecordedStack(Stack):
-    """The local stack, with a recording endpoint between whoever calls AWS and AWS."""
-
-    def __init__(self, state: StateFolder, ports: dict[str, int], recorders: ExitStack) -> None:
-        super().__init__(state, ports, report=lambda _: None)
-
-        def record(upstream: str, name: str | None = None) -> RecordingEndpoint:
-            endpoint = RecordingEndpoint(upstream, app_id if name is None else lambda _: name)
-            return recorders.enter_context(endpoint)
-
-        self.of_functions = record(self._aws.endpoint_url), record(self._engine.endpoint_url)
-        self.of_receiver = record(self._aws.endpoint_url, "receiver")
-        self.of_machines = record(self._aws.endpoint_url, "machines"), record(self._medical_imaging_url, "machines")
-
-    def _ministack(self) -> Service:
-        aws, engine = self.of_functions
-        environment = {
-            "AWS_ENDPOINT_URL": aws.url,  # what Lambdas are told
-            "AWS_ENDPOINT_URL_SFN": engine.url,
-            "AWS_ENDPOINT_URL_MEDICAL_IMAGING": self._medical_imaging_url,
-        }
-        return Service(
-            name="the AWS emulator",
-            start=lambda: MiniStack.start(self._state / "aws", self._ports["aws"], extra_env=environment).process,
-            restarts=False,
-        )
-
-    def _stepfunctions(self) -> Service:
-        aws, imaging = self.of_machines
-        return self._seeing(aws, imaging.url, super()._stepfunctions)
-
-    def _receiver(self, outputs: dict[str, str]) -> Service:
-        return self._seeing(self.of_receiver, self._medical_imaging_url, lambda: super(RecordedStack, self)._receiver(outputs))
-
-    def _seeing(self, aws: RecordingEndpoint, imaging_url: str, make: Any) -> Service:
-        """Make a service whose command is told of other addresses."""
-        real = self._aws, self._medical_imaging_url
-        self._aws, self._medical_imaging_url = Aws(aws.url), imaging_url
-        try:
-            service: Service = make()
-        finally:
-            self._aws, self._medical_imaging_url = real
-        return service
 
 
 @pytest.fixture(scope="module")

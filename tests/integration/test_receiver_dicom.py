@@ -18,6 +18,7 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
+from bench.programs import dcmtk
 from contract import Ending
 from contract.uids import safe_name
 from receiver.dicom import pdu
@@ -97,7 +98,7 @@ def test_a_part_has_no_more_objects_than_the_setting(tmp_path: Path) -> None:
 
 
 def test_dcmsend_sends_a_whole_folder_in_one_association(edge: Edge) -> None:
-    command = ["dcmsend", "--no-halt", "--decompress-never", "--no-uid-checks", "+sd", "+r", "127.0.0.1", str(edge.port)]
+    command = [dcmtk("dcmsend"), "--no-halt", "--decompress-never", "--no-uid-checks", "+sd", "+r", "127.0.0.1", str(edge.port)]
     done = subprocess.run([*command, str(BUNDLED)], capture_output=True, check=False, text=True, env={"TCP_NODELAY": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     (announced,) = edge.announced()
@@ -109,9 +110,9 @@ def test_dcmsend_sends_a_whole_folder_in_one_association(edge: Edge) -> None:
 def test_storescu_and_echoscu_are_served(edge: Edge, tmp_path: Path) -> None:
     paths = [str(path) for path in ct_series(tmp_path / "ct", 3)]
     address = ["127.0.0.1", str(edge.port)]
-    subprocess.run(["echoscu", *address], check=True, capture_output=True, env={"TCP_NODELAY": "1"})
+    subprocess.run([dcmtk("echoscu"), *address], check=True, capture_output=True, env={"TCP_NODELAY": "1"})
     subprocess.run(
-        ["storescu", "-aet", "STORESCU", *address, *paths], check=True, capture_output=True, env={"TCP_NODELAY": "1"}
+        [dcmtk("storescu"), "-aet", "STORESCU", *address, *paths], check=True, capture_output=True, env={"TCP_NODELAY": "1"}
     )
     (announced,) = edge.announced()
     assert (announced.manifest.calling_ae, len(announced.entries)) == ("STORESCU", 3)

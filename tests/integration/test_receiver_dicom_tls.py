@@ -16,6 +16,7 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
+from bench.programs import dcmtk
 from receiver.dicom import pdu
 from receiver.dicom.client import Address
 from receiver.dicom.tls import server_context
@@ -142,7 +143,7 @@ def test_storescu_and_echoscu_are_served_over_tls(strict_edge: Edge, trust: Trus
     paths = [str(path) for path in ct_series(tmp_path / "ct", 3)]
     tls = ["+tls", str(trust.client.key), str(trust.client.certificate), "+cf", str(trust.ca.certificate)]
     address = ["127.0.0.1", str(strict_edge.receiver.tls_port)]
-    for command in (["echoscu", *tls, *address], ["storescu", "+py", *tls, *address, *paths]):
+    for command in ([dcmtk("echoscu"), *tls, *address], [dcmtk("storescu"), "+py", *tls, *address, *paths]):
         subprocess.run(command, check=True, capture_output=True, env={"TCP_NODELAY": "1"})
     (announced,) = strict_edge.announced()
     assert len(announced.entries) == 3

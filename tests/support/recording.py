@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import re
+import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -31,6 +33,9 @@ class RecordingEndpoint(HttpEndpoint):
 
     def __init__(self, upstream: str, name_caller: Callable[[Mapping[str, str]], str]) -> None:
         self.calls: set[Call] = set()
+        self.requests: Counter[str] = Counter()
+        """How often each action was asked for. S3's copies count as the PUT that they are billed as."""
+        lock = threading.Lock()
         recording, address = self, urlsplit(upstream)
 
         class Handler(QuietHandler):
@@ -38,7 +43,9 @@ class RecordingEndpoint(HttpEndpoint):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 caller = name_caller(dict(self.headers))
                 actions = _actions(self.command, self.path, dict(self.headers), body)
-                recording.calls |= {Call(caller, action, resource) for action, resource in actions}
+                with lock:
+                    recording.calls |= {Call(caller, action, resource) for action, resource in actions}
+                    recording.requests[max(action for action, _ in actions)] += 1
                 upstream = http.client.HTTPConnection(address.hostname or "", address.port, timeout=900)
                 try:
                     upstream.request(self.command, self.path, body, dict(self.headers))
