@@ -25,11 +25,11 @@ class FileSystem(Protocol):
     def make_folder(self, path: Path) -> None:
         """Make a folder whose parent exists. Raises FileExistsError."""
 
-    def create(self, path: Path) -> int:
-        """Make a new file, open for writing. Raises FileExistsError."""
+    def create(self, folder: Path, name: str) -> int:
+        """Make a new file in a folder, open for writing. Raises FileExistsError."""
 
-    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
-        """Write all of the chunks."""
+    def write(self, file: int, chunks: Sequence[Chunk]) -> int:
+        """Write all of the chunks, and return their bytes."""
 
     def sync_file(self, file: int) -> None:
         """Make the file's data and size durable (fdatasync). After an error nothing about the file is certain."""
@@ -40,8 +40,8 @@ class FileSystem(Protocol):
     def sync_folder(self, path: Path) -> None:
         """Make durable which names the folder holds (fsync)."""
 
-    def rename(self, source: Path, target: Path) -> None:
-        """Rename atomically, within one folder."""
+    def rename(self, folder: Path, name: str, new_name: str) -> None:
+        """Rename what a folder holds, atomically, in the place of what may have the new name."""
 
     def remove_file(self, path: Path) -> None:
         """Remove a file, or do nothing where there is none."""
@@ -74,10 +74,11 @@ class LocalFileSystem:
     def make_folder(self, path: Path) -> None:
         path.mkdir(mode=0o750)
 
-    def create(self, path: Path) -> int:
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+    def create(self, folder: Path, name: str) -> int:
+        return os.open(f"{folder}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
 
-    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
+    def write(self, file: int, chunks: Sequence[Chunk]) -> int:
+        total = 0
         for at in range(0, len(chunks), _CHUNKS_PER_WRITE):
             some = chunks[at : at + _CHUNKS_PER_WRITE]
             wanted, written = sum(map(len, some)), os.writev(file, some)
@@ -85,6 +86,8 @@ class LocalFileSystem:
                 rest = memoryview(b"".join(some))[written:]
                 while rest:
                     rest = rest[os.write(file, rest) :]
+            total += wanted
+        return total
 
     def sync_file(self, file: int) -> None:
         _sync_data(file)
@@ -99,8 +102,8 @@ class LocalFileSystem:
         finally:
             os.close(folder)
 
-    def rename(self, source: Path, target: Path) -> None:
-        source.rename(target)
+    def rename(self, folder: Path, name: str, new_name: str) -> None:
+        os.rename(f"{folder}/{name}", f"{folder}/{new_name}")  # noqa: PTH104 - pathlib costs as much as the call itself
 
     def remove_file(self, path: Path) -> None:
         path.unlink(missing_ok=True)

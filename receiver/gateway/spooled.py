@@ -52,11 +52,11 @@ def verify_spool(view: SpoolView) -> Iterator[tuple[str, bool]]:
                     index = index_object(lambda stored=stored: stored.path.open("rb"))  # type: ignore[misc]
                 except Part10Error as error:
                     faults += 1
-                    yield f"{one.association}  {stored.path.name}  is no file of the receiver's: {error}", False
+                    yield f"{one.association}  {stored.name}  is no file of the receiver's: {error}", False
                     continue
                 good += 1
                 if index.fault:
-                    yield f"{one.association}  {stored.path.name}  will be quarantined: {index.fault}", True
+                    yield f"{one.association}  {stored.name}  will be quarantined: {index.fault}", True
             view.facts(one)
         except FileNotFoundError:
             yield f"{one.association}  was announced meanwhile", True

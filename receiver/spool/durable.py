@@ -17,17 +17,17 @@ def make_if_missing(files: FileSystem, path: Path) -> None:
     files.sync_folder(path.parent)  # also when it exists: whoever made it may have died before its sync
 
 
-def write_file(files: FileSystem, path: Path, content: bytes) -> None:
-    """Give `path` new content, whole or not at all. The caller syncs the folder."""
-    temporary = path.with_name(path.name + TEMPORARY)
-    files.remove_file(temporary)
-    file = files.create(temporary)
+def write_file(files: FileSystem, folder: Path, name: str, content: bytes) -> None:
+    """Give a file new content, whole or not at all. The caller syncs the folder."""
+    temporary = name + TEMPORARY
+    files.remove_file(folder / temporary)
+    file = files.create(folder, temporary)
     try:
         files.write(file, [content])
         files.sync_file(file)
     finally:
         files.close(file)
-    files.rename(temporary, path)
+    files.rename(folder, temporary, name)
 
 
 def remove_tree(files: FileSystem, path: Path) -> None:

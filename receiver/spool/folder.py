@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from contract import Ending
 from contract.manifest import AssociationManifest, PartManifest
@@ -28,55 +28,63 @@ class SpoolBrokenError(OSError):
     """An fsync failed on the association's folder earlier: it takes no more objects."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class StoredObject:
-    """An object that is durable in the spool."""
+class StoredObject(NamedTuple):
+    """An object that is durable in the spool, in its association's folder."""
 
     number: int
-    path: Path
+    folder: Path
+    name: str
     size_bytes: int
     received_at: datetime
     unacknowledged: bool = False
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name
 
 
 class ObjectWriter:
     """An object that is arriving. One of `commit` and `discard` ends it; after an error it is discarded already."""
 
-    def __init__(self, folder: AssociationFolder, number: int, file: int, temporary: Path) -> None:
+    def __init__(self, folder: AssociationFolder, number: int, file: int, temporary: str, head: bytes) -> None:
         self._folder, self._files = folder, folder.files
-        self._number, self._file, self._path = number, file, temporary
+        self._number, self._file, self._name = number, file, temporary
+        self._head: bytes | None = head  # until it is written, in one go with what comes first
         self._size_bytes = 0
 
     def write(self, chunks: Sequence[Chunk]) -> None:
         """Append the chunks. Raises OSError."""
+        if self._head is not None:
+            chunks, self._head = [self._head, *chunks], None
         try:
-            self._files.write(self._file, chunks)
+            self._size_bytes += self._files.write(self._file, chunks)
         except OSError:
             self.discard()
             raise
-        self._size_bytes += sum(map(len, chunks))
 
     def commit(self) -> StoredObject:
         """Make the object durable: when this returns, it may be acknowledged. Raises OSError."""
+        if self._head is not None:
+            self.write(())
         received_at = self._folder.now()
         name = f"{self._number:06d}-{received_at:%Y%m%dT%H%M%S}{received_at.microsecond // 1000:03d}Z.dcm"
         try:
             self._files.sync_file(self._file)
             self._close()
-            self._files.rename(self._path, self._folder.path / name)
-            self._path = self._folder.path / name
+            self._files.rename(self._folder.path, self._name, name)
+            self._name = name
             self._folder.sync()
         except OSError:
             self.discard()
             raise
-        return StoredObject(self._number, self._path, self._size_bytes, received_at)
+        return StoredObject(self._number, self._folder.path, name, self._size_bytes, received_at)
 
     def discard(self) -> None:
         """Forget the object; what cannot be removed now is removed, or never acknowledged, at the next start."""
         with contextlib.suppress(OSError):
             self._close()
         with contextlib.suppress(OSError):
-            self._files.remove_file(self._path)
+            self._files.remove_file(self._folder.path / self._name)
 
     def _close(self) -> None:
         if self._file >= 0:
@@ -116,14 +124,12 @@ class AssociationFolder:
         if not self._made:
             self._make()
         self._begun += 1
-        temporary = self.path / f"{self._begun:06d}{TEMPORARY}"
-        writer = ObjectWriter(self, self._begun, self.files.create(temporary), temporary)
-        writer.write([head])
-        return writer
+        temporary = f"{self._begun:06d}{TEMPORARY}"
+        return ObjectWriter(self, self._begun, self.files.create(self.path, temporary), temporary, head)
 
     def mark_unacknowledged(self, stored: StoredObject) -> None:
         """Keep that an object, though it is durable, was not answered 0x0000. Raises OSError."""
-        self.files.close(self.files.create(self.path / f"{stored.number:06d}{_UNACKNOWLEDGED}"))
+        self.files.close(self.files.create(self.path, f"{stored.number:06d}{_UNACKNOWLEDGED}"))
         self.sync()
 
     def sync(self) -> None:
@@ -138,7 +144,7 @@ class AssociationFolder:
         """Take no more objects, and keep how the association ended. Raises OSError; then it may be called again."""
         if self.sealed is None:
             seal = Seal(ending=ending, ended_at=ended_at, sequence=self._next_sequence())
-            write_file(self.files, self.path / "sealed.json", to_json(seal))
+            write_file(self.files, self.path, "sealed.json", to_json(seal))
             self.files.sync_folder(self.path)
             self.sealed = seal
 
@@ -149,8 +155,8 @@ class AssociationFolder:
     def keep_manifests(self, manifest: AssociationManifest, parts: list[PartManifest]) -> None:
         """Keep what will be announced, once every object is in S3. Raises OSError."""
         for part in parts:
-            write_file(self.files, self.path / f"part-{part.part}.json", to_json(part))
-        write_file(self.files, self.path / "manifest.json", to_json(manifest))
+            write_file(self.files, self.path, f"part-{part.part}.json", to_json(part))
+        write_file(self.files, self.path, "manifest.json", to_json(manifest))
         self.files.sync_folder(self.path)
 
     def manifests(self) -> tuple[bytes, dict[int, bytes]] | None:
@@ -165,9 +171,9 @@ class AssociationFolder:
         """Remove the folder, which holds nothing that is still needed. Raises OSError; then it may be called again."""
         if self._made:
             if not self.path.name.startswith(REMOVED):
-                removed = self.path.with_name(REMOVED + self.path.name)
-                self.files.rename(self.path, removed)
-                self.path = removed
+                removed = REMOVED + self.path.name
+                self.files.rename(self._boot.path, self.path.name, removed)
+                self.path = self._boot.path / removed
             self.files.sync_folder(self._boot.path)  # before anything in it goes: half a folder is not to be recovered
             remove_tree(self.files, self.path)
             self._made = False
@@ -177,7 +183,7 @@ class AssociationFolder:
         self._broken = True  # unless all of this succeeds: a folder's failed sync is not tried again
         self.files.make_folder(self.path)
         self._made = True
-        write_file(self.files, self.path / "association.json", to_json(self.facts))
+        write_file(self.files, self.path, "association.json", to_json(self.facts))
         self.files.sync_folder(self._boot.path)  # association.json's own name is synced with the first object's
         self._broken = False
 
@@ -212,7 +218,6 @@ def stored_objects(files: FileSystem, folder: Path) -> list[StoredObject]:
         if match := _OBJECT_NAME.fullmatch(name):
             number, seconds, milliseconds = match.groups()
             received_at = datetime.strptime(seconds, "%Y%m%dT%H%M%S").replace(microsecond=int(milliseconds) * 1000, tzinfo=UTC)
-            path = folder / name
-            unacknowledged = f"{number}{_UNACKNOWLEDGED}" in names
-            found.append(StoredObject(int(number), path, files.size(path), received_at, unacknowledged))
+            unacknowledged, size = f"{number}{_UNACKNOWLEDGED}" in names, files.size(folder / name)
+            found.append(StoredObject(int(number), folder, name, size, received_at, unacknowledged))
     return sorted(found)

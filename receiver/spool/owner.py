@@ -102,7 +102,7 @@ class Spool:
         assert release is not None  # noqa: S101 - it waited
         try:
             number = self._read_sequence() + 1
-            write_file(self.files, self.root / "sequence", str(number).encode())
+            write_file(self.files, self.root, "sequence", str(number).encode())
             self.files.sync_folder(self.root)
         finally:
             release()

@@ -66,15 +66,15 @@ class DyingFiles(LocalFileSystem):
         self._death, self._open = death, dict[int, str]()
         self.sealed = threading.Event()
 
-    def create(self, path: Path) -> int:
-        self._death.may_come("create", path.name)
-        file = super().create(path)
-        self._open[file] = path.name
+    def create(self, folder: Path, name: str) -> int:
+        self._death.may_come("create", name)
+        file = super().create(folder, name)
+        self._open[file] = name
         return file
 
-    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
+    def write(self, file: int, chunks: Sequence[Chunk]) -> int:
         self._death.may_come("write", self._open[file])
-        super().write(file, chunks)
+        return super().write(file, chunks)
 
     def sync_file(self, file: int) -> None:
         self._death.may_come("sync_file", self._open[file])
@@ -84,10 +84,10 @@ class DyingFiles(LocalFileSystem):
         self._death.may_come("sync_folder", path.name)
         super().sync_folder(path)
 
-    def rename(self, source: Path, target: Path) -> None:
-        self._death.may_come("rename", source.name)
-        super().rename(source, target)
-        if target.name == "sealed.json":
+    def rename(self, folder: Path, name: str, new_name: str) -> None:
+        self._death.may_come("rename", name)
+        super().rename(folder, name, new_name)
+        if new_name == "sealed.json":
             self.sealed.set()
 
     def remove_file(self, path: Path) -> None:

@@ -22,13 +22,13 @@ class FailingDisk(LocalFileSystem):
         self.error = errno.ENOSPC
         self.times = 0
 
-    def create(self, path: Path) -> int:
+    def create(self, folder: Path, name: str) -> int:
         self._maybe_fail("create")
-        return super().create(path)
+        return super().create(folder, name)
 
-    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
+    def write(self, file: int, chunks: Sequence[Chunk]) -> int:
         self._maybe_fail("write")
-        super().write(file, chunks)
+        return super().write(file, chunks)
 
     def sync_file(self, file: int) -> None:
         self._maybe_fail("sync_file")
@@ -38,9 +38,9 @@ class FailingDisk(LocalFileSystem):
         super().close(file)
         self._maybe_fail("close")
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, folder: Path, name: str, new_name: str) -> None:
         self._maybe_fail("rename")
-        super().rename(source, target)
+        super().rename(folder, name, new_name)
 
     def sync_folder(self, path: Path) -> None:
         self._maybe_fail("sync_folder")

@@ -87,21 +87,22 @@ class ForgetfulFileSystem:
             raise FileExistsError(errno.EEXIST, "exists")
         parent.names[path.name] = _Folder()
 
-    def create(self, path: Path) -> int:
+    def create(self, folder: Path, name: str) -> int:
         self._count()
-        parent = self._folder(path.parent)
-        if path.name in parent.names:
+        parent = self._folder(folder)
+        if name in parent.names:
             raise FileExistsError(errno.EEXIST, "exists")
         file = _File()
-        parent.names[path.name] = file
+        parent.names[name] = file
         handle = len(self._open) + 3
         self._open[handle] = file
         return handle
 
-    def write(self, file: int, chunks: Sequence[Chunk]) -> None:
+    def write(self, file: int, chunks: Sequence[Chunk]) -> int:
         self._count()
         for chunk in chunks:
             self._open[file].data += chunk
+        return sum(map(len, chunks))
 
     def sync_file(self, file: int) -> None:
         self._count()
@@ -118,13 +119,12 @@ class ForgetfulFileSystem:
             folder = self._folder(path)
             folder.synced = dict(folder.names)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, folder: Path, name: str, new_name: str) -> None:
         self._count()
-        assert source.parent == target.parent, "a rename is atomic within one folder only"
-        names = self._folder(source.parent).names
-        if source.name not in names:
+        names = self._folder(folder).names
+        if name not in names:
             raise FileNotFoundError(errno.ENOENT, "missing")
-        names[target.name] = names.pop(source.name)
+        names[new_name] = names.pop(name)
 
     def remove_file(self, path: Path) -> None:
         self._count()

@@ -20,7 +20,7 @@ def kept(folder: Path, *days_ago: int) -> Quarantine:
     for number in range(1, len(days_ago) + 2):
         path = folder / f"{number}.dcm"
         path.write_bytes(b"%d" % number)
-        objects.append(StoredObject(number * 7, path, 1, NOW))
+        objects.append(StoredObject(number * 7, path.parent, path.name, 1, NOW))
     for number, days in enumerate(days_ago, 2):
         held.append(
             QuarantinedObject(

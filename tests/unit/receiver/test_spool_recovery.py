@@ -203,11 +203,11 @@ def dies_at_removal(life: Life) -> None:
     """The process dies just before the folder is renamed to removed-..."""
     real = life.disk.rename
 
-    def rename(source: Path, target: Path) -> None:
-        if target.name.startswith("removed-"):
+    def rename(folder: Path, name: str, new_name: str) -> None:
+        if new_name.startswith("removed-"):
             life.disk._dead = True
             raise CrashError
-        real(source, target)
+        real(folder, name, new_name)
 
     life.disk.rename = rename  # type: ignore[method-assign]
     with pytest.raises(CrashError):
@@ -244,7 +244,7 @@ def test_a_folder_that_cannot_be_read_is_left_and_the_others_are_recovered(life:
     upload.end(Ending.RELEASED, NOW)
     life.die()
     life.disk.remove_file(bad.path / "sealed.json")
-    life.disk.write(life.disk.create(bad.path / "sealed.json"), [b"noise"])
+    life.disk.write(life.disk.create(bad.path, "sealed.json"), [b"noise"])
     life.recover()
     assert [manifest.association for manifest in life.manifests()] == [good.facts.association]
     assert [path for path, _ in life.spool.unreadable] == [bad.path]
