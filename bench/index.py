@@ -145,6 +145,12 @@ class Bench:
     def index_reference(self, placed: PlacedAssociation) -> int:
         return reference_index.index(self.reference, self.aws, _BUCKET, [entry.key for entry in placed.entries])
 
+    def statements(self) -> int:
+        """SQL statements that the server has run, within procedures too."""
+        with self._connected(self.ours) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Queries'")
+            return int((cursor.fetchone() or ("", 0))[1])
+
     def forget(self, placed: PlacedAssociation) -> None:
         """Remove the objects: the emulator keeps them in memory."""
         for entry in placed.entries:
@@ -174,12 +180,16 @@ WHERE seq > (SELECT COUNT(*) FROM (SELECT 1 FROM instance) AS those)
 """
 
 
-def timed(work: Callable[[PlacedAssociation], int], placed: PlacedAssociation) -> dict[str, float]:
-    objects = len(placed.entries)
+def timed(bench: Bench, work: Callable[[PlacedAssociation], int], placed: PlacedAssociation) -> dict[str, float]:
+    objects, statements = len(placed.entries), bench.statements()
     began = time.perf_counter()
     fetched = work(placed)
     seconds = time.perf_counter() - began
-    return {"objects_a_second": objects / seconds, "bytes_an_object": fetched / objects}
+    return {
+        "objects_a_second": objects / seconds,
+        "bytes_an_object": fetched / objects,
+        "statements_an_object": (bench.statements() - statements) / objects,
+    }
 
 
 def main() -> None:
@@ -208,7 +218,7 @@ def _rounds(bench: Bench, kind: str, objects: int, rounds: int) -> dict[str, lis
     for number in range(rounds + 1):
         placed = bench.place(files_of(KINDS[kind], count if number else min(count, 10)))
         for who in sorted(works, reverse=number % 2 == 0):
-            measured = timed(works[who], placed)
+            measured = timed(bench, works[who], placed)
             if number:
                 figures[who].append(measured)
         bench.forget(placed)

@@ -28,6 +28,7 @@ from bench.servers import ours
 from local.ministack import MiniStack
 from local.processes import Process, accepts, free_port
 
+SERVER = "ahi-ingest"
 _WITHIN_SECONDS = 900
 _LOOK_SECONDS = 0.05
 
@@ -96,7 +97,7 @@ def main() -> None:
             for objects in map(int, arguments.objects.split(",")):
                 run += 1
                 console.print(f"round {number + 1}: {objects} objects")
-                kept.add("ahi-ingest", f"{objects} objects", 1, measure(folder, server, queues, objects, run))
+                kept.add(SERVER, f"{objects} objects", 1, measure(folder, server, queues, objects, run))
             longest = max(longest, time.monotonic() - round_began)
 
 

@@ -1,0 +1,58 @@
+"""The section on indexing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.index import OURS, REFERENCE
+from bench.measure import interval
+from bench.report.measurement import Cell, Measurement, compared, conditions, number, shown, table
+from bench.scale import exponent
+
+_SPEED, _FETCHED = "objects_a_second", "bytes_an_object"
+
+
+def seconds_per_object(measurement: Measurement, server: str) -> float | None:
+    """What one worker takes for a CT object in the smallest catalog that was measured."""
+    rows = [cell for cell in measurement.cells if cell[0] == "ct"]
+    speed = measurement.median(server, min(rows, key=lambda cell: cell[1]), _SPEED) if rows else None
+    return 1 / speed if speed else None
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell[0]} with {cell[1]:,} instances"
+
+
+def section(measurements: Sequence[Measurement]) -> str:
+    """Objects a second, bytes an object, ratios to the reference's way, and growth with the catalog."""
+    newest = measurements[0]
+    rows = []
+    for cell in sorted(newest.cells):
+        fetched = [newest.median(server, cell, _FETCHED) for server in (OURS, REFERENCE)]
+        fewer = number(fetched[1] / fetched[0]) if fetched[0] and fetched[1] else "-"
+        speeds = [number(newest.median(server, cell, _SPEED)) for server in (OURS, REFERENCE)]
+        statements = [number(newest.median(server, cell, "statements_an_object")) for server in (OURS, REFERENCE)]
+        faster = shown(newest.ratio(OURS, REFERENCE, cell, _SPEED))
+        rows.append([cell[0], f"{cell[1]:,}", *speeds, faster, *map(number, fetched), fewer, *statements])
+    head = ["objects", "instances before", "objects/s", "the reference's way", "ratio", "bytes an object", "the reference's"]
+    head += ["fewer by", "SQL statements an object", "the reference's"]
+    out = ["## Indexing: headers into the catalog\n", conditions(newest), table(head, rows)]
+    out += ["One worker each, on the same objects. Bytes are those that were fetched from S3.\n", _growth(newest)]
+    out.append(compared(measurements, "Objects a second", lambda one, cell: one.figures(OURS, cell, _SPEED), name=_name))
+    return "\n".join(out)
+
+
+def _growth(newest: Measurement) -> str:
+    """How the time of an object grows with the catalog's rows."""
+    lines = []
+    for kind in dict.fromkeys(kind for kind, _ in newest.cells):
+        cells = sorted(cell for cell in newest.cells if cell[0] == kind)
+        if len(cells) < 2:
+            continue
+        said = []
+        for server in (OURS, REFERENCE):
+            costs = [1 / interval(newest.figures(server, cell, _SPEED)).median for cell in cells]
+            power = exponent([cell[1] for cell in cells], costs)
+            said.append(f"{server} {costs[-1] / costs[0]:.2f} times, power {power:.3f}")
+        lines.append(f"- {kind}, from {cells[0][1]:,} to {cells[-1][1]:,} instances: {'; '.join(said)}")
+    return "How the time of one object grows with the catalog (0 is not at all):\n\n" + "\n".join(lines) + "\n" if lines else ""
