@@ -6,6 +6,7 @@ raw values, whatever they hold: the padding of PS3.5 9.1 is stripped and put bac
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from typing import IO
@@ -38,17 +39,23 @@ class Head:
 
 def head_bytes(*, sop_class: bytes, sop_instance: bytes, transfer_syntax: bytes, source_ae: bytes) -> bytes:
     """Preamble, prefix and file meta information; the arguments are values as on the wire, unpadded or padded."""
-    meta = (
-        struct.pack("<HH2s2xI", 0x0002, 0x0001, b"OB", 2)
-        + b"\0\1"
-        + _element(0x0002, b"UI", sop_class)
-        + _element(0x0003, b"UI", sop_instance)
-        + _element(0x0010, b"UI", transfer_syntax)
+    before, after = _around_instance(sop_class, transfer_syntax, source_ae)
+    instance = _element(0x0003, b"UI", sop_instance)
+    length = len(before) + len(instance) + len(after)
+    return b"".join((PREFIX, struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, length), before, instance, after))
+
+
+@functools.lru_cache(maxsize=256)
+def _around_instance(sop_class: bytes, transfer_syntax: bytes, source_ae: bytes) -> tuple[bytes, bytes]:
+    """The elements before and after MediaStorageSOPInstanceUID (0002,0003): an association's objects share them."""
+    before = struct.pack("<HH2s2xI", 0x0002, 0x0001, b"OB", 2) + b"\0\1" + _element(0x0002, b"UI", sop_class)
+    after = (
+        _element(0x0010, b"UI", transfer_syntax)
         + _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode())
         + _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode())
         + _element(0x0016, b"AE", source_ae)
     )
-    return PREFIX + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(meta)) + meta
+    return before, after
 
 
 def read_head(file: IO[bytes]) -> Head:

@@ -218,8 +218,7 @@ class ServedAssociation(Association):
         connection, received_bytes = self._connection, loop.received_bytes
         heard_at = time.monotonic()
         while True:
-            patience = connection.patience(self._timeouts.idle if reports is None else _REPORTS_EVERY_SECONDS)
-            connection.sock.settimeout(patience)
+            patience = connection.wait_at_most(self._timeouts.idle if reports is None else _REPORTS_EVERY_SECONDS)
             outcome = loop.run()
             now = time.monotonic()
             if loop.received_bytes != received_bytes:
@@ -228,7 +227,7 @@ class ServedAssociation(Association):
                 return outcome
             if reports is not None and loop.is_between_messages:
                 if message := reports.next_message(now):
-                    connection.sock.settimeout(self._timeouts.idle)
+                    connection.wait_at_most(self._timeouts.idle)
                     connection.sock.sendall(message)
                 if reports.are_expected:
                     heard_at = now

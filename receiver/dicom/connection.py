@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import time
 
@@ -33,9 +34,22 @@ class Connection:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self.sock, socket.SHUT_RD)  # not SSLSocket's, which takes TLS away from under the reader
 
-    def patience(self, seconds: float) -> float:
-        """How long to wait at a time, of a wait that may last `seconds`."""
-        return min(seconds, _TLS_WAKES_SECONDS) if self._is_secured else seconds
+    def wait_at_most(self, seconds: float) -> float:
+        """Bound each wait of `sock` by `seconds`, or less where it must look whether it was woken. Returns the bound.
+
+        A wait that ends so raises TimeoutError or BlockingIOError. Without TLS the kernel keeps the time: Python's own
+        timeouts cost a poll before each read.
+        """
+        if self._is_secured:
+            seconds = min(seconds, _TLS_WAKES_SECONDS)
+            self.sock.settimeout(seconds)
+        else:
+            self.sock.settimeout(None)
+            whole = int(seconds)
+            timeval = struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))  # zero would be no bound at all
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        return seconds
 
     def handshake(self, timeout_seconds: float) -> None:
         """Become TLS, if this is to be TLS. Raises OSError, of which ssl.SSLError and TimeoutError are kinds."""
@@ -70,7 +84,7 @@ class Connection:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            self.sock.settimeout(self.patience(left))
+            self.sock.settimeout(min(left, _TLS_WAKES_SECONDS) if self._is_secured else left)
             try:
                 return self.sock.recv(count)
             except TimeoutError:

@@ -131,7 +131,7 @@ class PDataLoop:
             asked_at = monotonic()
             try:
                 count = self._sock.recv_into(self._view[self._end :])
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):  # as Connection.wait_at_most says
                 return Outcome.IDLE
             except OSError:
                 return Outcome.CLOSED
@@ -308,7 +308,7 @@ class PDataLoop:
     def _send(self, data: bytes) -> Outcome | None:
         try:
             self._sock.sendall(data)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             return Outcome.IDLE
         except OSError:
             return Outcome.CLOSED

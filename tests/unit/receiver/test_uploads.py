@@ -178,7 +178,7 @@ def test_an_outage_is_waited_out_and_costs_few_attempts(workers: Callable[[Uploa
     upload.end(Ending.RELEASED, NOW)
     workers(sender.uploads)
     assert not sender.uploads.wait_until_done(0.5)
-    assert 4 <= cloud.failed_calls < 400
+    assert 1 <= cloud.failed_calls < 60  # waits of 25 ms on average, one worker at a time
     cloud.failure = None
     assert sender.uploads.wait_until_done(20)
     assert len(entries(cloud)) == 500
