@@ -25,7 +25,7 @@ from tests.support.recorded_stack import RecordedStack
 from tests.support.recording import RecordingEndpoint
 
 _REPORT = re.compile(r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms.*Memory Size: (\d+) MB")
-_SETTLE_SECONDS = 3  # what follows an execution's end, and the log, come after the verdict
+_LOOK_SECONDS = 0.7
 _INDEX = "IndexObjects"
 
 
@@ -33,7 +33,7 @@ class Counted:
     """A recorded stack, and all that was counted of it up to now."""
 
     def __init__(self, pipeline: Pipeline, recorders: list[RecordingEndpoint]) -> None:
-        self._pipeline, self._recorders = pipeline, recorders
+        self.pipeline, self._recorders = pipeline, recorders
 
     def association(self, objects: int, run: int) -> dict[str, float]:
         """The figures of one association of so many tiny objects.
@@ -42,21 +42,28 @@ class Counted:
         own are not among them. `sqs_calls` are ours; Lambda's poller adds one receive and one delete of the message.
         `index_gb_s` is IndexObjects' share of `gb_s`.
         """
-        before, statements = self._so_far(), self._pipeline.statements()
-        (association,) = self._pipeline.send(objects, 1, run)
-        time.sleep(_SETTLE_SECONDS)
+        before, statements = self._settled(), self.pipeline.statements()
+        (association,) = self.pipeline.send(objects, 1, run)
         return {
             "objects": objects,
-            **{name: figure - before[name] for name, figure in self._so_far().items()},
-            "transitions": self._pipeline.transitions(association),
-            "statements": self._pipeline.statements() - statements,
+            **{name: figure - before[name] for name, figure in self._settled().items()},
+            "transitions": self.pipeline.transitions(association),
+            "statements": self.pipeline.statements() - statements,
         }
+
+    def _settled(self) -> dict[str, float]:
+        """All up to now, once no more comes: what follows an execution's end, and the log, come after the verdict."""
+        figures: dict[str, float] = {}
+        while (now := self._so_far()) != figures:
+            figures = now
+            time.sleep(_LOOK_SECONDS)
+        return figures
 
     def _so_far(self) -> dict[str, float]:
         asked: Counter[str] = Counter()
         for recorder in self._recorders:
             asked.update(recorder.requests)
-        invocations = list(_invocations(self._pipeline.aws))
+        invocations = list(_invocations(self.pipeline.aws))
         return {
             "s3_puts": asked["s3:PutObject"] + asked["s3:ListBucket"],
             "s3_gets": asked["s3:GetObject"] + asked["s3:GetObjectVersion"],

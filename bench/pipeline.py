@@ -18,6 +18,7 @@ from local.aws import Aws
 _WITHIN_SECONDS = 900
 _LOOK_SECONDS = 0.5
 _LISTED = 10_000
+_OPEN = ("REGISTERED", "RUNNING")
 
 
 class Pipeline:
@@ -34,11 +35,12 @@ class Pipeline:
         known = {one.association for one in self.catalog.associations(_LISTED)}
         port = self.endpoints["dicom"]["port"]
         sender = [sys.executable, "-m", "bench.sender", "dicom", str(port), f"tiny:{objects}", str(associations), str(run)]
+        sender.append("cold")  # so that there are no more objects than these
         subprocess.run(sender, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own program
         deadline = time.monotonic() + _WITHIN_SECONDS
         while True:
             new = [one for one in self.catalog.associations(_LISTED) if one.association not in known]
-            ended = [one for one in new if one.status != "RUNNING" and one.objects > 0]
+            ended = [one for one in new if one.status not in _OPEN and one.objects > 0]
             if len(ended) >= associations:
                 break
             if time.monotonic() > deadline:

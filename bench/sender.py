@@ -1,9 +1,9 @@
 """A sender that is not the bottleneck: everything encoded beforehand, one object outstanding per association.
 
-    python -m bench.sender dicom|raw PORT KIND ASSOCIATIONS RUN    prints one line of JSON
+    python -m bench.sender dicom|raw PORT KIND ASSOCIATIONS RUN [cold]    prints one line of JSON
 
 Its associations run in as many processes as there are cores. `raw` sends the same bytes to bench/sink.py, without DICOM.
-Before the clock starts, each association has stored one object. Loopback only.
+Before the clock starts, each association has stored one object more, unless it is `cold`. Loopback only.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class _Association(threading.Thread):
             self.failure = repr(error)
 
 
-def run(mode: str, port: int, kind: Kind, associations: int, run_number: int) -> dict[str, float]:
+def run(mode: str, port: int, kind: Kind, associations: int, run_number: int, *, cold: bool = False) -> dict[str, float]:
     """Send a run's objects; objects/s, MiB/s of data sets, and the answers' latencies in ms."""
     protocol: Callable[[int, Kind], Connection] = Dicom if mode == "dicom" else Raw
     max_pdu_bytes = pdu.MAX_PDU_BYTES
@@ -168,7 +168,8 @@ def run(mode: str, port: int, kind: Kind, associations: int, run_number: int) ->
     encode, count = _encoder(kind, max_pdu_bytes), kind.count(associations)
     requests = [encode(sop_instance(run_number, number), number % 0xFFFF + 1) for number in range(count)]
     warm_ups = [
-        encode(sop_instance(run_number, count + number), 1) if kind.name != LARGE.name else () for number in range(associations)
+        () if cold or kind.name == LARGE.name else encode(sop_instance(run_number, count + number), 1)
+        for number in range(associations)
     ]
     fork = multiprocessing.get_context("fork")
     processes = min(associations, os.cpu_count() or 1)
@@ -210,4 +211,5 @@ def run(mode: str, port: int, kind: Kind, associations: int, run_number: int) ->
 
 if __name__ == "__main__":
     _mode, _port, _kind, _associations, _run = sys.argv[1:6]
-    json.dump(run(_mode, int(_port), kind_of(_kind), int(_associations), int(_run)), sys.stdout)
+    _figures = run(_mode, int(_port), kind_of(_kind), int(_associations), int(_run), cold=sys.argv[6:] == ["cold"])
+    json.dump(_figures, sys.stdout)

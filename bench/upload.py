@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -36,16 +36,19 @@ from receiver.aws import SINGLE_PUT_MAX_BYTES
 
 OURS, WATCHED = "ahi-ingest", "storescp and a watching script"
 SIZES = {"512 KiB": (512 * 1024, 400), "50 MiB": (50 * 1024 * 1024, 8)}
-CONCURRENCIES = (1, 8, 16)
 WORKERS = 2 * (os.cpu_count() or 1)
 _LOOK_SECONDS = 0.05
 _ASSOCIATIONS = 4
 _WITHIN_SECONDS = 300
 
 
-def clients(server: s3.S3, run: int, kept: results.Results, which: str, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """One round of every client, concurrency and size: (bytes, number of objects) by name."""
-    for (size, (size_bytes, count)), concurrency, client in itertools.product(sizes.items(), CONCURRENCIES, CLIENTS):
+Case = tuple[str, int, int, int, str]
+"""A size's name, bytes and number of objects; how many are uploaded at once; and the client."""
+
+
+def clients(server: s3.S3, run: int, kept: results.Results, which: str, cases: Sequence[Case]) -> None:
+    """One round of every case."""
+    for size, size_bytes, count, concurrency, client in cases:
         if size_bytes > SINGLE_PUT_MAX_BYTES and (client == BOTO3 or which == s3.SINK):
             continue  # put_object would hold each object whole; the sink knows no multipart uploads
         arguments = [
@@ -151,12 +154,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench upload", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--servers", default=f"{s3.SEAWEEDFS},{s3.MINISTACK},{s3.SINK}")
+    parser.add_argument("--at-once", default="1,8,16", help="uploads of a client (1,8,16)")
     parser.add_argument("--share", type=float, default=1, help="of the objects that each client uploads (1)")
     parser.add_argument("--objects", type=int, default=600, help="CT objects for receiving and uploading at once (600)")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))  # noqa: S108
     arguments = parser.parse_args()
     console, run = Console(stderr=True), int(time.time())
-    sizes = {size: (size_bytes, max(1, round(count * arguments.share))) for size, (size_bytes, count) in SIZES.items()}
+    at_once = [int(concurrency) for concurrency in arguments.at_once.split(",")]
+    cases = [
+        (size, size_bytes, max(1, round(count * arguments.share)), concurrency, client)
+        for (size, (size_bytes, count)), concurrency, client in itertools.product(SIZES.items(), at_once, CLIENTS)
+    ]
     with results.Results("upload", workers=WORKERS, folder=str(arguments.folder)) as kept:
         for number, which in itertools.product(range(arguments.rounds), arguments.servers.split(",")):
             console.print(f"round {number + 1} of {arguments.rounds}, {which}")
@@ -165,7 +173,7 @@ def main() -> None:
                 server = stack.enter_context(s3.running(which, folder))
                 queues = stack.enter_context(MiniStack.start(folder / "queues", free_port()))
                 queue_url = queues.aws.sqs.create_queue(QueueName="bench")["QueueUrl"]
-                clients(server, run, kept, which, sizes)
+                clients(server, run, kept, which, cases)
                 for both in (OURS, WATCHED):
                     run += 1
                     figures = receive_and_upload(both, folder, server, queue_url, objects=arguments.objects, run=run)
