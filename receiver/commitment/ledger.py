@@ -34,6 +34,15 @@ class VerifiedObject(NamedTuple):
     quarantined: bool
 
 
+class KnownObject(NamedTuple):
+    """An object as the ledger has it, with the association that sent it last."""
+
+    sop_class: str
+    sop_instance: str
+    quarantined: bool
+    association: str
+
+
 class Ledger:
     """The ledger, as the uploads of one process write it. `start` and `stop`, once each."""
 
@@ -44,6 +53,7 @@ class Ledger:
         self._changed: set[str] = set()
         self._verified: list[tuple[str, VerifiedObject]] = []
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # what another thread took to write is not written before that thread says so
         self._there_is_work, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="commitment-ledger", daemon=True)
 
@@ -71,39 +81,42 @@ class Ledger:
     def finish(self, association: str, objects: Iterable[VerifiedObject]) -> None:
         """All of an association is in S3; durable when this returns.
 
-        `objects` are those that this process did not say `verified` of. Raises DatabaseError.
+        `objects` are those that this process did not say `verified` of. Raises OSError, as the database or as reading them
+        does; then nothing of them is remembered, and the call is to be made again.
         """
-        with self._lock:
-            self._verified += [(association, one) for one in objects]
-        self.write(finished=association)
+        self.write(finished=association, objects=[(association, one) for one in objects])
 
-    def write(self, finished: str = "") -> None:
-        """Write down what has gathered; durable when this returns. Raises DatabaseError."""
-        with self._lock:
-            verified, self._verified = self._verified, []
-            changed, self._changed = self._changed, set()
-            counts = [(name, *self._counts[name]) for name in changed if name != finished]
-        now = self._clock()
-        try:
-            with self._database.transaction() as sql:
-                sql.executemany(
-                    "INSERT OR REPLACE INTO instance (sop_instance, sop_class, quarantined, association, recorded_at)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    [(one.sop_instance, one.sop_class, one.quarantined, association, now) for association, one in verified],
-                )
-                sql.executemany(
-                    "INSERT OR REPLACE INTO upload (association, received, verified, changed_at) VALUES (?, ?, ?, ?)",
-                    [(*count, now) for count in counts],
-                )
-                sql.execute("DELETE FROM upload WHERE association = ?", (finished,))
-        except DatabaseError:
+    def write(self, finished: str = "", objects: Sequence[tuple[str, VerifiedObject]] = ()) -> None:
+        """Write down what has gathered, and `objects`; durable when this returns. Raises DatabaseError, and keeps the first."""
+        with self._writing:
             with self._lock:
-                self._verified = verified + self._verified
-                self._changed |= changed
-            raise
-        with self._lock:
-            self._counts.pop(finished, None)
-            self._changed.discard(finished)
+                verified, self._verified = self._verified, []
+                changed, self._changed = self._changed, set()
+                counts = [(name, *self._counts[name]) for name in changed if name != finished]
+            now = self._clock()
+            try:
+                with self._database.transaction() as sql:
+                    sql.executemany(
+                        "INSERT OR REPLACE INTO instance (sop_instance, sop_class, quarantined, association, recorded_at)"
+                        " VALUES (?, ?, ?, ?, ?)",
+                        [
+                            (one.sop_instance, one.sop_class, one.quarantined, association, now)
+                            for association, one in (*verified, *objects)
+                        ],
+                    )
+                    sql.executemany(
+                        "INSERT OR REPLACE INTO upload (association, received, verified, changed_at) VALUES (?, ?, ?, ?)",
+                        [(*count, now) for count in counts],
+                    )
+                    sql.execute("DELETE FROM upload WHERE association = ?", (finished,))
+            except DatabaseError:
+                with self._lock:
+                    self._verified = verified + self._verified
+                    self._changed |= changed
+                raise
+            with self._lock:
+                self._counts.pop(finished, None)
+                self._changed.discard(finished)
 
     def forget_old(self) -> None:
         """Delete what is older than it has to be kept. Raises DatabaseError."""
@@ -121,17 +134,17 @@ class Ledger:
 
     # What requests are resolved by.
 
-    def find(self, sop_instances: Sequence[str]) -> dict[str, list[VerifiedObject]]:
+    def find(self, sop_instances: Sequence[str]) -> dict[str, list[KnownObject]]:
         """What is known, by SOP Instance UID. Raises DatabaseError."""
-        found: dict[str, list[VerifiedObject]] = {}
+        found: dict[str, list[KnownObject]] = {}
         for at in range(0, len(sop_instances), _ASKED_AT_ONCE):
             some = sop_instances[at : at + _ASKED_AT_ONCE]
             marks = ",".join("?" * len(some))
             for row in self._database.rows(
-                f"SELECT sop_class, sop_instance, quarantined FROM instance WHERE sop_instance IN ({marks})",  # noqa: S608
+                f"SELECT sop_class, sop_instance, quarantined, association FROM instance WHERE sop_instance IN ({marks})",  # noqa: S608
                 tuple(some),
             ):
-                one = VerifiedObject(row["sop_class"], row["sop_instance"], bool(row["quarantined"]))
+                one = KnownObject(row["sop_class"], row["sop_instance"], bool(row["quarantined"]), row["association"])
                 found.setdefault(one.sop_instance, []).append(one)
         return found
 

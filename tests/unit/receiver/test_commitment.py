@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,7 @@ from receiver.commitment.service import Commitments
 from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
 from receiver.dicom.reports import ReportPeer, Reports
 from receiver.dicom.status import ActionStatus, FailureReason
+from tests.support.receiver import until
 
 DAY = 86_400.0
 PEER = ReportPeer(association="a-1", calling_ae="CT", called_ae="AHI")
@@ -240,6 +245,49 @@ def test_what_does_not_fit_on_the_disk_is_written_later_and_a_request_is_refused
     limit_pages(process, 1_000_000)
     process.ledger.finish("a-0", ())
     assert len(process.ledger.find(uids)) == 3000
+
+
+def test_objects_that_were_not_taken_are_given_again_and_not_remembered_twice(process: Process) -> None:
+    objects = [VerifiedObject("CT", f"1.{number}", quarantined=False) for number in range(3000)]
+    uids = [one.sop_instance for one in objects]
+    limit_pages(process, 1)
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="full"):
+            process.ledger.finish("a-0", iter(objects))
+    limit_pages(process, 1_000_000)
+    process.ledger.write()
+    assert process.ledger.find(uids) == {}
+    process.ledger.finish("a-0", iter(objects))
+    assert all(len(known) == 1 for known in process.ledger.find(uids).values())
+    assert len(process.ledger.find(uids)) == 3000
+
+
+def test_an_association_is_not_finished_while_another_thread_still_writes_its_objects(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread's write fails, and takes its time to: what it had taken is written before the folder may go."""
+    transaction, fail, writes = process.ledger._database.transaction, threading.Event(), threading.Semaphore(1)
+
+    @contextmanager
+    def slow_and_full_the_first_time() -> Iterator[Any]:
+        if writes.acquire(blocking=False):
+            fail.wait()
+            raise DatabaseError("database or disk is full")
+        with transaction() as sql:
+            yield sql
+
+    monkeypatch.setattr(process.ledger._database, "transaction", slow_and_full_the_first_time)
+    process.ledger.received("a-0")
+    process.ledger.verified("a-0", VerifiedObject("CT", "1.1", quarantined=False))
+    with ThreadPoolExecutor() as threads:
+        writing = threads.submit(process.ledger.write)
+        until(lambda: writes._value == 0, "the first write")
+        finishing = threads.submit(process.ledger.finish, "a-0", ())
+        wait([finishing], timeout=0.2)
+        fail.set()
+        finishing.result()
+        assert isinstance(writing.exception(), DatabaseError)
+    assert set(process.ledger.find(["1.1"])) == {"1.1"}
 
 
 def test_an_answer_that_cannot_be_written_down_is_not_forgotten(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
