@@ -8,12 +8,12 @@ Both are written once, before the message is sent, and never changed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
 from contract.association import Ending, check_association_id, check_edge_id
-from contract.strict import ContractError
+from contract.strict import OPTIONAL, ContractError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -46,8 +46,30 @@ class QuarantinedObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One of several DIMSE associations that share a manifest. `objects` counts what it brought, repeats and all.
+
+    They followed each other, so that an object belongs to the one between whose times it was received.
+    """
+
+    association: str
+    started_at: datetime
+    ended_at: datetime
+    ending: Ending
+    objects: int
+
+    def __post_init__(self) -> None:
+        check_association_id(self.association)
+        _at_least("objects", self.objects, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationManifest:
-    """An association. `sequence` is the edge's counter; `identical_repeats` counts objects that were sent again unchanged."""
+    """An association. `sequence` is the edge's counter; `identical_repeats` counts objects that were sent again unchanged.
+
+    `members`: when several associations share it, all of them in order, the first of which gave it its id. `ending` is then
+    `released` if each was, and otherwise that of the last that was not.
+    """
 
     VERSION: ClassVar[int] = 1
 
@@ -64,6 +86,7 @@ class AssociationManifest:
     identical_repeats: int
     parts: tuple[PartSummary, ...]
     quarantined: tuple[QuarantinedObject, ...]
+    members: tuple[Member, ...] = field(default=(), metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         check_association_id(self.association)
@@ -72,6 +95,8 @@ class AssociationManifest:
         _at_least("identical_repeats", self.identical_repeats, 0)
         if [summary.part for summary in self.parts] != list(range(1, len(self.parts) + 1)):
             raise ContractError("parts: expected the numbers 1, 2, 3 and so on, in order")
+        if self.members and self.members[0].association != self.association:
+            raise ContractError("members: expected the association itself first")
 
     @property
     def objects(self) -> int:

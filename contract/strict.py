@@ -2,7 +2,8 @@
 
 A document of another version, with a field missing, unknown or of the wrong type is refused with a `ContractError` that
 names the field by its path (`parts[0].objects: expected an integer, got a string`) and never quotes a value: values may
-hold what must not reach a log.
+hold what must not reach a log. A field with the metadata OPTIONAL is written only when it is not its default, so that a
+document that does not use it is read by versions that do not know it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 Document = TypeVar("Document")
+
+OPTIONAL: Mapping[str, bool] = types.MappingProxyType({"optional": True})
+"""The metadata of a field that may be missing in a document; it has a default."""
 
 
 class ContractError(ValueError):
@@ -56,7 +60,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: _plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not (_is_optional(field) and getattr(value, field.name) == field.default)
+        }
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -66,6 +74,15 @@ def _plain(value: Any) -> Any:
 def _fields(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+@functools.cache
+def _optional(kind: Any) -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(kind) if _is_optional(field))
+
+
+def _is_optional(field: dataclasses.Field[Any]) -> bool:
+    return "optional" in field.metadata
 
 
 def _decode(kind: Any, value: object, path: str) -> object:
@@ -90,11 +107,11 @@ def _decode(kind: Any, value: object, path: str) -> object:
 def _decode_document(kind: Any, value: object, path: str) -> object:
     _expect(isinstance(value, Mapping), "an object", path)
     given, wanted = typing.cast("Mapping[str, object]", value), _fields(kind)
-    if missing := wanted.keys() - given.keys():
+    if missing := wanted.keys() - given.keys() - _optional(kind):
         raise ContractError(f"{path}: missing {', '.join(sorted(missing))}")
     if unknown := given.keys() - wanted.keys():
         raise ContractError(f"{path}: {len(unknown)} field(s) that this version does not know")
-    arguments = {name: _decode(field, given[name], f"{path}.{name}") for name, field in wanted.items()}
+    arguments = {name: _decode(field, given[name], f"{path}.{name}") for name, field in wanted.items() if name in given}
     return kind(**arguments)
 
 

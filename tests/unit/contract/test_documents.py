@@ -1,6 +1,7 @@
 """Manifests and messages: what is written is read back, and nothing else is read."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import ContractError, Ending
-from contract.manifest import AssociationManifest, Entry, PartManifest, PartSummary, QuarantinedObject
+from contract.manifest import AssociationManifest, Entry, Member, PartManifest, PartSummary, QuarantinedObject
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json, utc_now
 
@@ -52,6 +53,17 @@ QUARANTINED = st.builds(
 SUMMARIES = st.lists(st.tuples(st.integers(1, 5000), SIZES), max_size=4).map(
     lambda rows: tuple(PartSummary(part=n, objects=count, size_bytes=size) for n, (count, size) in enumerate(rows, 1))
 )
+MEMBERS = st.lists(
+    st.builds(
+        Member,
+        association=st.just(ASSOCIATION),
+        started_at=TIMES,
+        ended_at=TIMES,
+        ending=st.sampled_from(Ending),
+        objects=st.integers(1, 9),
+    ),
+    max_size=3,
+)
 MANIFESTS = st.builds(
     AssociationManifest,
     association=st.just(ASSOCIATION),
@@ -66,6 +78,23 @@ MANIFESTS = st.builds(
     identical_repeats=st.integers(0, 9),
     parts=SUMMARIES,
     quarantined=st.lists(QUARANTINED, max_size=3).map(tuple),
+    members=MEMBERS.map(tuple),
+)
+
+
+MANIFEST = AssociationManifest(
+    association=ASSOCIATION,
+    edge="e",
+    sequence=1,
+    calling_ae="A",
+    called_ae="B",
+    peer="127.0.0.1",
+    started_at=utc_now(),
+    ended_at=utc_now(),
+    ending=Ending.RELEASED,
+    identical_repeats=0,
+    parts=(),
+    quarantined=(),
 )
 
 
@@ -81,6 +110,24 @@ def test_a_manifest_and_its_message_are_read_back(manifest: AssociationManifest)
     assert from_json(InboundMessage, to_json(message)) == message
     assert message.objects == sum(part.objects for part in manifest.parts)
     assert message.quarantined == len(manifest.quarantined)
+
+
+@given(MANIFESTS)
+def test_a_manifest_of_one_association_is_as_it_was_before_several_could_share_one(manifest: AssociationManifest) -> None:
+    document = json.loads(to_json(replace(manifest, members=())))
+    assert "members" not in document
+    assert from_json(AssociationManifest, json.dumps(document)).members == ()
+    document["members"] = [{"association": ASSOCIATION}]
+    with pytest.raises(ContractError, match=r"members\[0\]: missing ended_at, ending, objects, started_at"):
+        from_json(AssociationManifest, json.dumps(document))
+
+
+def test_the_first_member_gives_a_manifest_its_id() -> None:
+    other = "20261124T021501Z-CT_ROOM_1-00000000"
+    at = utc_now()
+    member = Member(association=other, started_at=at, ended_at=at, ending=Ending.RELEASED, objects=1)
+    with pytest.raises(ContractError, match="members: expected the association itself first"):
+        replace(MANIFEST, members=(member,))
 
 
 def message_document() -> dict[str, object]:
@@ -151,20 +198,7 @@ def test_a_time_in_another_form_is_refused(time: object) -> None:
 
 def test_parts_are_numbered_from_one_in_order() -> None:
     with pytest.raises(ContractError, match="expected the numbers 1, 2, 3"):
-        AssociationManifest(
-            association=ASSOCIATION,
-            edge="e",
-            sequence=1,
-            calling_ae="A",
-            called_ae="B",
-            peer="127.0.0.1",
-            started_at=utc_now(),
-            ended_at=utc_now(),
-            ending=Ending.RELEASED,
-            identical_repeats=0,
-            parts=(PartSummary(part=2, objects=1, size_bytes=1),),
-            quarantined=(),
-        )
+        replace(MANIFEST, parts=(PartSummary(part=2, objects=1, size_bytes=1),))
 
 
 def test_a_part_sums_up_its_entries() -> None:
