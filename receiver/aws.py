@@ -1,4 +1,4 @@
-"""S3 and SQS. The only module of the receiver that imports boto3 and obstore.
+"""S3, SQS and one function of Lambda. The only module of the receiver that imports boto3 and obstore.
 
 Small objects go by obstore, which costs a tenth of boto3's processor time: one PUT with `If-None-Match: *` and a SHA-256 that
 S3 verifies. obstore cannot combine `If-None-Match` with a multipart upload, so large objects go by boto3: each part with a
@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict
@@ -26,6 +26,8 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
+from contract.commitment import ImportAnswer, ImportQuestion, ImportResult, SentObject
+from contract.strict import ContractError, from_json, to_json
 from receiver.cloud import CloudError, CloudRefusedError, CloudUnavailableError, ContentDiffersError
 
 if TYPE_CHECKING:
@@ -188,6 +190,35 @@ class AwsCloud:
     def _head(self, key: str) -> HeadObjectOutputTypeDef:
         with _translated("HeadObject"):
             return self._s3.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+
+
+class ImportFunction:
+    """`receiver.commitment.imports.ImportService`: a Lambda function that answers for this edge. Made for whoever asks it."""
+
+    def __init__(self, name: str) -> None:
+        """`name` or ARN. Raises CloudRefusedError when there is no region."""
+        config = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1, "mode": "standard"})
+        try:
+            self._lambda = boto3.Session(region_name=os.environ.get("AWS_REGION")).client("lambda", config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise CloudRefusedError(f"AWS cannot be used ({type(error).__name__}). Set AWS_REGION.") from None
+        self._name = name
+
+    def results(self, objects: Sequence[SentObject]) -> Sequence[ImportResult]:
+        """Raises CloudError."""
+        question = to_json(ImportQuestion(objects=tuple(objects)))
+        with _translated("Invoke"):
+            answer = self._lambda.invoke(FunctionName=self._name, Payload=question)
+            payload = answer["Payload"].read()
+        if answer.get("FunctionError"):
+            raise CloudUnavailableError("Invoke failed: the function raised an error; its log says which")
+        try:
+            results = from_json(ImportAnswer, payload).results
+        except ContractError as error:
+            raise CloudRefusedError(f"Invoke gave an answer that is none: {error}") from None
+        if len(results) != len(objects):
+            raise CloudRefusedError("Invoke gave an answer to other objects than were asked about")
+        return results
 
 
 @contextlib.contextmanager

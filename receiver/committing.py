@@ -6,6 +6,7 @@ import logging
 import secrets
 
 from receiver.commitment.database import Database
+from receiver.commitment.imports import ImportService
 from receiver.commitment.ledger import Ledger
 from receiver.commitment.requests import Requests
 from receiver.commitment.service import Commitments
@@ -51,6 +52,7 @@ class StorageCommitment:
             retry_max_seconds=settings.commitment_retry_max_seconds,
             dimse_seconds=settings.dimse_timeout_seconds,
             tls=client_tls_of(settings),
+            import_service=_import_service(settings),
         )
 
     def start(self) -> None:
@@ -62,3 +64,11 @@ class StorageCommitment:
         self.provider.stop()
         self.ledger.stop()
         self._database.close()
+
+
+def _import_service(settings: Settings) -> ImportService | None:
+    if settings.commitment_after != "healthimaging":
+        return None
+    from receiver.aws import ImportFunction  # noqa: PLC0415 - boto3 is slow to import, and not asked for here otherwise
+
+    return ImportFunction(settings.commitment_function)

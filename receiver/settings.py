@@ -116,7 +116,17 @@ class Settings(BaseSettings):
         90, ge=0, description="How long it is known what S3 has, for storage commitment; 0 offers no storage commitment."
     )
     commitment_deadline_seconds: float = Field(
-        600, gt=0, description="How long S3 may take before objects that are asked about are answered 0x0213."
+        600,
+        gt=0,
+        description="How long S3, or HealthImaging, may take before objects that are asked about are answered 0x0213.",
+    )
+    commitment_after: Literal["s3", "healthimaging"] = Field(
+        "s3", description="What commitment says: `s3`, S3 has verified the object; `healthimaging`, it has been imported too."
+    )
+    commitment_function: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_:-]{0,170}$",
+        description="The name or ARN of the edge's own function `answer`, for AHI_INGEST_COMMITMENT_AFTER `healthimaging`.",
     )
     commitment_retry_max_seconds: float = Field(900, gt=0, description="Longest time between attempts to report a commitment.")
     commitment_peers: Annotated[dict[str, Address], NoDecode, BeforeValidator(_addresses)] = Field(
@@ -159,6 +169,12 @@ class Settings(BaseSettings):
     def _disk(self) -> Settings:
         if self.disk_low_bytes < self.disk_reserve_bytes:
             raise ValueError("AHI_INGEST_DISK_LOW_BYTES must be at least AHI_INGEST_DISK_RESERVE_BYTES")
+        return self
+
+    @model_validator(mode="after")
+    def _commitment(self) -> Settings:
+        if self.commitment_after == "healthimaging" and not self.commitment_function:
+            raise ValueError("AHI_INGEST_COMMITMENT_AFTER `healthimaging` needs AHI_INGEST_COMMITMENT_FUNCTION")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,9 @@ that the AE has open, an association of ours to the AE's address in the peers ta
 next association. Of several worker processes the one with the association reports, otherwise whichever holds the request
 first; it lets go when it dies.
 
+Where HealthImaging's results are asked for (`imports`), what S3 has is committed only once it is imported, and fails once its
+import did; what has neither at the deadline fails for want of resources, and may be asked about again.
+
 An object that the ledger does not have may be on its way to S3. What was on its way when the request was looked at first is
 waited for, until the deadline; an object that is still missing when all of that is in S3 was never received.
 """
@@ -21,9 +24,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from contract.commitment import ImportStatus, SentObject
 from contract.uids import safe_name
 from receiver.commitment.database import DatabaseError
-from receiver.commitment.ledger import Ledger, VerifiedObject
+from receiver.commitment.imports import Imports, ImportService
+from receiver.commitment.ledger import KnownObject, Ledger
 from receiver.commitment.outbound import NotReportedError, report
 from receiver.commitment.requests import COMMITTED, OpenRequest, Requests
 from receiver.dicom.client import Address
@@ -56,11 +61,13 @@ class Commitments:
         retry_max_seconds: float,
         dimse_seconds: float,
         tls: ssl.SSLContext | None = None,
+        import_service: ImportService | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`peers` by AE title, reached over `tls` where they say so.
 
-        `deadline_seconds`: how long S3 is waited for; `retry_max_seconds`: longest time between attempts.
+        `deadline_seconds`: how long S3, and `import_service`, are waited for; `retry_max_seconds`: longest time between
+        attempts. Without `import_service`, what S3 has is committed.
         """
         self._ledger, self._requests, self._peers, self._clock = ledger, requests, peers, clock
         self._deadline_seconds, self._retry_max_seconds = deadline_seconds, retry_max_seconds
@@ -74,6 +81,7 @@ class Commitments:
         self._own_associations = 0
         self._lock = threading.Lock()
         self._there_is_work, self._stopping = threading.Event(), threading.Event()
+        self._imports = Imports(import_service, wake=self._there_is_work.set, clock=clock) if import_service else None
         self._thread = threading.Thread(target=self._work, name="commitments", daemon=True)
 
     def start(self) -> None:
@@ -84,6 +92,8 @@ class Commitments:
         self._stopping.set()
         self._there_is_work.set()
         self._thread.join()
+        if self._imports is not None:
+            self._imports.stop()
 
     # What associations call.
 
@@ -121,7 +131,10 @@ class Commitments:
             self._ledger.forget_old()
             self._requests.forget_old()
         more = False
-        for request in self._requests.open():
+        requests = self._requests.open()
+        if self._imports is not None:
+            self._imports.keep_only([request.number for request in requests if not request.resolved])
+        for request in requests:
             if request.number in self._under_way:
                 more = True
             elif not request.is_held_by_another:
@@ -174,22 +187,50 @@ class Commitments:
 
     def _is_resolved(self, request: OpenRequest) -> bool:
         """Resolve what can be resolved; whether that is all of it."""
+        if self._imports is not None and not self._imports.is_due(request.number) and not self._is_late(request):
+            return False
         unresolved = self._requests.unresolved(request.number)
         found = self._ledger.find([reference.sop_instance for _, reference in unresolved])
         missing = [position for position, reference in unresolved if reference.sop_instance not in found]
-        reasons = [
-            (position, _reason(reference, found[reference.sop_instance]))
-            for position, reference in unresolved
-            if reference.sop_instance in found
-        ]
-        if missing and (reason := self._reason_of_missing(request)) is not None:
-            reasons += [(position, reason) for position in missing]
+        known = [(position, ref, found[ref.sop_instance]) for position, ref in unresolved if ref.sop_instance in found]
+        reasons: list[tuple[int, int]] = []
+        in_s3: dict[int, SentObject] = {}
+        for position, reference, objects in known:
+            reason, committed = _reason(reference, objects)
+            if committed is not None and self._imports is not None:
+                in_s3[position] = _sent(committed)
+            else:
+                reasons.append((position, reason))
+        if missing and (reason_of_missing := self._reason_of_missing(request)) is not None:
+            reasons += [(position, reason_of_missing) for position in missing]
             missing = []
+        imported = self._reasons_of_imports(request, in_s3)
+        reasons += imported
+        everything = not missing and len(imported) == len(in_s3)
         if reasons:
-            self._requests.resolve(request.number, reasons, all_of_it=not missing)
+            self._requests.resolve(request.number, reasons, all_of_it=everything)
         if not missing:
             self._awaited.pop(request.number, None)
-        return not missing
+        return everything
+
+    def _reasons_of_imports(self, request: OpenRequest, in_s3: Mapping[int, SentObject]) -> list[tuple[int, int]]:
+        """(position, failure reason or COMMITTED) of those whose import is decided; the others are asked about."""
+        if self._imports is None or not in_s3:
+            return []
+        results, late = self._imports.results(request.number), self._is_late(request)
+        reasons: list[tuple[int, int]] = []
+        for position, sent in in_s3.items():
+            if sent in results:
+                is_imported = results[sent].status is ImportStatus.IMPORTED
+                reasons.append((position, COMMITTED if is_imported else FailureReason.PROCESSING_FAILURE))
+            elif late:
+                reasons.append((position, FailureReason.RESOURCE_LIMITATION))
+        if len(reasons) < len(in_s3) and self._requests.hold(request.number, _HELD_SECONDS):  # one process is enough to ask
+            self._imports.ask(request.number, request.requested_at, [one for one in in_s3.values() if one not in results])
+        return reasons
+
+    def _is_late(self, request: OpenRequest) -> bool:
+        return self._clock() > request.requested_at + self._deadline_seconds
 
     def _reason_of_missing(self, request: OpenRequest) -> FailureReason | None:
         """What is to be said of objects that the ledger does not have; None to wait for them."""
@@ -200,7 +241,7 @@ class Commitments:
         awaited = self._awaited.setdefault(request.number, on_their_way)
         if all(on_their_way.get(name, (0, received))[1] >= received for name, (received, _) in awaited.items()):
             return FailureReason.NO_SUCH_OBJECT_INSTANCE
-        return FailureReason.RESOURCE_LIMITATION if now > request.requested_at + self._deadline_seconds else None
+        return FailureReason.RESOURCE_LIMITATION if self._is_late(request) else None
 
     def _keep_for_its_association(self, request: OpenRequest) -> None:
         with self._lock:
@@ -255,12 +296,17 @@ class _Answer(NamedTuple):
     over_own_association: bool
 
 
-def _reason(reference: Reference, found: list[VerifiedObject]) -> int:
-    """A failure reason or COMMITTED."""
+def _reason(reference: Reference, found: list[KnownObject]) -> tuple[int, KnownObject | None]:
+    """A failure reason, or COMMITTED and the object that S3 has."""
     same_class = [one for one in found if one.sop_class == reference.sop_class]
     if not same_class:
-        return FailureReason.CLASS_INSTANCE_CONFLICT
-    return COMMITTED if any(not one.quarantined for one in same_class) else FailureReason.PROCESSING_FAILURE
+        return FailureReason.CLASS_INSTANCE_CONFLICT, None
+    whole = next((one for one in same_class if not one.quarantined), None)
+    return (COMMITTED, whole) if whole else (FailureReason.PROCESSING_FAILURE, None)
+
+
+def _sent(known: KnownObject) -> SentObject:
+    return SentObject(association=known.association, sop_class_uid=known.sop_class, sop_instance_uid=known.sop_instance)
 
 
 def _extra(request: OpenRequest) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from contract.commitment import ImportResult, ImportStatus, SentObject
+from receiver.cloud import CloudUnavailableError
 from receiver.commitment.database import Database, DatabaseError
 from receiver.commitment.ledger import Ledger, VerifiedObject
 from receiver.commitment.requests import Requests
@@ -34,12 +36,29 @@ class Clock:
 
 
 @dataclass
+class Healthimaging:
+    """What HealthImaging has recorded, as the edge's function tells."""
+
+    recorded: dict[str, ImportStatus] = field(default_factory=dict)  # by SOP Instance UID
+    down: bool = False
+    asked: list[list[SentObject]] = field(default_factory=list)
+
+    def results(self, objects: Sequence[SentObject]) -> Sequence[ImportResult]:
+        self.asked.append(list(objects))
+        if self.down:
+            raise CloudUnavailableError("Invoke failed: EndpointConnectionError")
+        statuses = [self.recorded.get(one.sop_instance_uid, ImportStatus.PENDING) for one in objects]
+        return [ImportResult(status=one, reason=None) for one in statuses]
+
+
+@dataclass
 class Process:
     """One of the processes that share a database; `look` and `ledger.write` are called by the tests, not by threads."""
 
     path: Path
     clock: Clock
     name: str = "one"
+    imports: Healthimaging | None = None
     ledger: Ledger = field(init=False)
     requests: Requests = field(init=False)
     commitments: Commitments = field(init=False)
@@ -55,6 +74,7 @@ class Process:
             deadline_seconds=600,
             retry_max_seconds=900,
             dimse_seconds=30,
+            import_service=self.imports,
             clock=self.clock,
         )
 
@@ -146,6 +166,80 @@ def test_what_is_on_its_way_longer_than_the_deadline_fails(process: Process, clo
     process.commitments.look()
     assert association.offered[0][0].committed == (Reference("CT", "1.1"),)
     assert reasons(association) == {"1.9": FailureReason.RESOURCE_LIMITATION}
+
+
+A_0 = "20261124T021501Z-CT-00000000"
+
+
+def look_until(process: Process, condition: Callable[[], object]) -> None:
+    """The answers come in another thread."""
+
+    def looked() -> object:
+        process.commitments.look()
+        return condition()
+
+    until(looked, "an answer of the function")
+
+
+def test_with_healthimaging_an_object_is_committed_once_its_import_is_recorded(tmp_path: Path, clock: Clock) -> None:
+    imports = Healthimaging()
+    process = Process(tmp_path / "commitment.sqlite", clock, imports=imports)
+    process.store("1.1", "1.2", "1.3", association=A_0)
+    process.store("1.4", association=A_0, quarantined=True)
+    association = process.open()
+    process.ask("1.1", "1.2", "1.3", "1.4", "1.5")
+    look_until(process, lambda: imports.asked)
+    assert [one.sop_instance_uid for one in imports.asked[0]] == ["1.1", "1.2", "1.3"]
+    assert {one.association for one in imports.asked[0]} == {A_0}
+    clock.now += 10
+    imports.down = True
+    look_until(process, lambda: len(imports.asked) == 2)
+    clock.now += 10
+    imports.down, imports.recorded = False, {"1.1": ImportStatus.IMPORTED}
+    look_until(process, lambda: len(imports.asked) >= 4)  # what is still pending is asked about without the first
+    assert [one.sop_instance_uid for one in imports.asked[3]] == ["1.2", "1.3"]
+    assert not association.offered
+    imports.recorded = {"1.2": ImportStatus.IMPORTED, "1.3": ImportStatus.FAILED}
+    clock.now += 100
+    look_until(process, lambda: association.offered)
+    result = result_of(association)
+    assert [one.sop_instance for one in result.committed] == ["1.1", "1.2"]
+    assert {one.sop_instance: reason for one, reason in result.failed} == {
+        "1.3": FailureReason.PROCESSING_FAILURE,
+        "1.4": FailureReason.PROCESSING_FAILURE,
+        "1.5": FailureReason.NO_SUCH_OBJECT_INSTANCE,
+    }
+
+
+def test_an_import_without_a_result_at_the_deadline_fails_for_want_of_resources_and_not_the_others(
+    tmp_path: Path, clock: Clock
+) -> None:
+    imports = Healthimaging({"1.1": ImportStatus.IMPORTED})
+    path = tmp_path / "commitment.sqlite"
+    first = Process(path, clock, imports=imports)
+    first.store("1.1", "1.2", association=A_0)
+    first.ask("1.1", "1.2")
+    look_until(first, lambda: len(imports.asked) >= 2)
+    imports.recorded, imports.down = {}, True  # what was told before the restart is not asked for again
+    clock.now += 601
+    second = Process(path, clock, "two", imports=imports)
+    association = second.open()
+    second.commitments.look()
+    result = result_of(association)
+    assert [one.sop_instance for one in result.committed] == ["1.1"]
+    assert reasons(association) == {"1.2": FailureReason.RESOURCE_LIMITATION}
+
+
+def test_thousands_of_imports_are_asked_about_by_the_hundreds(tmp_path: Path, clock: Clock) -> None:
+    uids = [f"1.{number}" for number in range(1200)]
+    imports = Healthimaging(dict.fromkeys(uids, ImportStatus.IMPORTED))
+    process = Process(tmp_path / "commitment.sqlite", clock, imports=imports)
+    process.store(*uids, association=A_0)
+    association = process.open()
+    process.ask(*uids)
+    look_until(process, lambda: association.offered)
+    assert [len(one) for one in imports.asked] == [500, 500, 200]
+    assert len(result_of(association).committed) == 1200
 
 
 def test_what_was_quarantined_fails_unless_it_came_again_whole(process: Process) -> None:
