@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contract.keys import instance_key, quarantine_key
-from contract.manifest import AssociationManifest, Entry, PartManifest, QuarantinedObject
+from contract.manifest import AssociationManifest, Entry, Member, PartManifest, QuarantinedObject
 from contract.uids import safe_name
 from receiver.index import ObjectIndex
 from receiver.spool import Seal, StartFacts
@@ -96,8 +96,8 @@ class Placement:
         self._instances[index.sop_instance_uid] = _Instance(number, {content: key} | (seen.keys if seen else {}))
         return Place(key, repeat=False)
 
-    def manifests(self, seal: Seal) -> tuple[AssociationManifest, list[PartManifest]]:
-        """The manifests of the association, which ended as `seal` says."""
+    def manifests(self, seal: Seal, members: tuple[Member, ...] = ()) -> tuple[AssociationManifest, list[PartManifest]]:
+        """The manifests of the association, which ended as `seal` says, or of `members` that share them."""
         facts = self._facts
         parts = [
             PartManifest(association=facts.association, edge=facts.edge, part=number, entries=tuple(part.entries))
@@ -116,6 +116,7 @@ class Placement:
             identical_repeats=self.identical_repeats,
             parts=tuple(part.summary() for part in parts),
             quarantined=tuple(self._quarantined.values()),
+            members=members if len(members) > 1 else (),
         )
         return manifest, parts
 

@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from contract import Ending
 from contract.strict import utc_now
@@ -26,12 +27,24 @@ from receiver.disk import Disk
 from receiver.logs import error_text
 from receiver.part10 import head_bytes
 from receiver.spool import AssociationFolder, ObjectWriter, StoredObject
-from receiver.uploads import AssociationUpload
 from receiver.validation import Fault, Validation
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger(__name__)
+
+
+class Upload(Protocol):
+    """Where the objects of an association go on to: an upload of its own, or one that it shares (receiver.coalescing)."""
+
+    association: str
+    """The association's own id."""
+
+    def add(self, stored: StoredObject, confirmed: threading.Event | None = None) -> None:
+        """One more object is durable. `confirmed` is set once S3 has it."""
+
+    def end(self, ending: Ending, ended_at: datetime) -> None:
+        """No more objects."""
 
 
 class AssociationReception:
@@ -40,7 +53,7 @@ class AssociationReception:
     def __init__(
         self,
         folder: AssociationFolder,
-        upload: AssociationUpload,
+        upload: Upload,
         calling_ae: bytes,
         disk: Disk,
         counters: Counters,
@@ -50,7 +63,7 @@ class AssociationReception:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """`confirmation_seconds`: how long S3 may take before an object is answered; None not to wait for S3."""
-        self.association = folder.facts.association
+        self.association = upload.association
         self._folder, self._upload, self._calling_ae, self._disk, self._now = folder, upload, calling_ae, disk, now
         self._strict, self._confirmation_seconds = strict, confirmation_seconds
         self._counters, self._tally = counters, counters.association_began(folder.facts.calling_ae)

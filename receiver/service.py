@@ -11,8 +11,10 @@ import threading
 import time
 from functools import partial
 
+from contract import new_association_id
 from contract.strict import utc_now
 from receiver.cloud import Cloud
+from receiver.coalescing import Coalescing
 from receiver.committing import make_commitment
 from receiver.counters import Counters, Report
 from receiver.dicom.admission import ae_title
@@ -20,7 +22,7 @@ from receiver.dicom.status import Rejection
 from receiver.disk import Disk
 from receiver.filesystem import FileSystem, LocalFileSystem, UnsyncedFileSystem
 from receiver.listening import Sockets, make_listener, open_sockets, tls_of
-from receiver.reception import AssociationReception
+from receiver.reception import AssociationReception, Upload
 from receiver.settings import Settings
 from receiver.spool import AssociationFolder, Spool
 from receiver.spool.quarantine import Quarantine
@@ -76,6 +78,7 @@ class Receiver:
             quarantine=Quarantine(settings.spool) if settings.quarantine_keep_days else None,
             ledger=self._commitment.ledger if self._commitment else None,
         )
+        self._coalescing = Coalescing(settings.coalesce_seconds) if settings.coalesce_seconds else None
         self._workers = UploadWorkers(
             self.uploads, workers=settings.upload_workers, backoff_max_seconds=settings.upload_backoff_max_seconds
         )
@@ -127,6 +130,8 @@ class Receiver:
         self._workers.start()
         if self._commitment is not None:
             self._commitment.start()
+        if self._coalescing is not None:
+            self._coalescing.start()
         self._listener.start()
         self._accepting = True
         if self._shared:
@@ -136,6 +141,8 @@ class Receiver:
         """Reject new associations from now on; open ones and uploads go on. May be called again."""
         self._accepting = False
         self._listener.drain()
+        if self._coalescing is not None:
+            self._coalescing.close()
 
     @property
     def is_idle(self) -> bool:
@@ -154,6 +161,8 @@ class Receiver:
             self._listener.drain()
         else:
             self._listener.close_ports()
+        if self._coalescing is not None:
+            self._coalescing.close()
         self._listener.end_associations(deadline)
         if self._shared:
             self._recovery.join(max(0.0, deadline - time.monotonic()))
@@ -199,25 +208,38 @@ class Receiver:
         )
 
     def accepted(self, *, calling_ae: bytes, called_ae: bytes, peer: str) -> AssociationReception:
-        folder = self._spool.begin_association(calling_ae=ae_title(calling_ae), called_ae=ae_title(called_ae), peer=peer)
+        folder, upload = self._begin(ae_title(calling_ae), ae_title(called_ae), peer)
+        facts = folder.facts
         _log.info(
             "association opened",
             extra={
-                "association": folder.facts.association,
-                "calling_ae": folder.facts.calling_ae,
-                "called_ae": folder.facts.called_ae,
+                "association": upload.association,
+                "calling_ae": facts.calling_ae,
+                "called_ae": facts.called_ae,
                 "peer": peer,
-            },
+            }
+            | ({} if upload.association == facts.association else {"shares_manifest_of": facts.association}),
         )
         return AssociationReception(
             folder,
-            self.uploads.begin(folder),
+            upload,
             calling_ae.rstrip(b"\0 "),
             self._disk,
             self._counters,
             strict=self._settings.validation == "strict",
             confirmation_seconds=self._settings.confirmation_seconds if self._settings.durability == "cloud" else None,
         )
+
+    def _begin(self, calling_ae: str, called_ae: str, peer: str) -> tuple[AssociationFolder, Upload]:
+        """The folder that an association's objects go to, and where they go on to."""
+        if self._coalescing is not None:
+            now = utc_now()
+            member = self._coalescing.join((calling_ae, called_ae, peer), new_association_id(calling_ae, now), now)
+            if member is not None:
+                return member.folder, member
+        folder = self._spool.begin_association(calling_ae=calling_ae, called_ae=called_ae, peer=peer)
+        upload = self.uploads.begin(folder)
+        return folder, self._coalescing.begin(folder, upload) if self._coalescing is not None else upload
 
 
 def _port_of(sock: socket.socket | None) -> int:

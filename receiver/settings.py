@@ -134,6 +134,9 @@ class Settings(BaseSettings):
         description="Where to report commitments: AE=host:port or AE=tls://host:port, ...; others get theirs when they call.",
     )
 
+    coalesce_seconds: float = Field(
+        0, ge=0, description="How long an association's manifest waits for more of the same sender to share it; 0: not at all."
+    )
     part_max_objects: int = Field(5_000, ge=1, description="Objects in a part, which is one import job.")
     part_max_bytes: int = Field(10 * 10**9, ge=1, description="Bytes in a part.")
     object_max_bytes: int = Field(

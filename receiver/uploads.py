@@ -266,7 +266,8 @@ class AssociationUpload:
         kept = folder.manifests()
         if kept is None:
             assert folder.sealed is not None  # noqa: S101 - `run` sealed it
-            folder.keep_manifests(*self._placement.manifests(folder.sealed))
+            members = folder.members(folder.sealed.ended_at)
+            folder.keep_manifests(*self._placement.manifests(folder.sealed, members))
             kept = folder.manifests()
             assert kept is not None  # noqa: S101 - kept in the line before the last
         manifest_bytes, parts = kept
@@ -290,6 +291,7 @@ class AssociationUpload:
                 "size_bytes": manifest.size_bytes,
                 "identical_repeats": manifest.identical_repeats,
                 "parts": len(manifest.parts),
+                "members": len(manifest.members),
             },
         )
 

@@ -10,6 +10,8 @@ Format
         000001.tmp                                 an object that is arriving
         000001-20261124T021501123Z.dcm             an object: its number in order of arrival, when it was durable
         000001.unacknowledged                      empty: the object of this number was answered 0xA700, though it is kept
+        member-1-ended.json                        with AHI_INGEST_COALESCE_SECONDS: how and when the association ended
+        member-2.json, member-2-ended.json ...     one that went on in its folder; the number of its first object; its end
         sealed.json                                how and when the association ended, its sequence number
         manifest.json, part-1.json ...             what is announced; present once every object is in S3
     <spool>/out/<boot id>/removed-<association id>/   announced; being removed
@@ -25,6 +27,7 @@ Invariants
       the objects in this order and from association.json alone (receiver/placement.py), so that a crash changes none of it.
     - A folder is written by the holder of its boot folder's lock only. The kernel drops the lock with the process, so that a
       worker never touches what a sibling still fills, and takes over what a dead one left.
+    - The associations that share a folder follow each other. Who brought an object is durable when the object is.
     - What is sealed takes no more objects. A sequence number is given once.
     - What an fsync failed on is never synced again: the file is discarded; a folder that failed takes no more objects.
 
@@ -32,6 +35,10 @@ Order, and what a crash leaves (by name in receiver/spool/leftover.py)
     1 make the folder, association.json, sync the boot folder         NOTHING_STORED: removed
     2 write NNNNNN.tmp, fdatasync, rename, sync the folder, 0x0000    NOTHING_STORED, or NOT_ENDED: sealed now, as `recovered`
     3 the association ends: sequence synced, sealed.json synced       NOT_ENDED
+      or, where others may go on in the folder (members.py):
+      a member-1-ended.json, sync                                     NOT_ENDED
+      b member-2.json; its objects as in 2                            BETWEEN_MEMBERS: sealed now, as its members ended
+      c member-2-ended.json, sync, and so on; 3 when none comes       NOT_ENDED; BETWEEN_MEMBERS
     4 every object PUT                                                SEALED: all are PUT, those that S3 has already too
     5 part-N.json, manifest.json, sync; PUT; SendMessage              SEALED; MANIFEST_KEPT: PUT and sent, the same bytes
     6 rename to removed-..., sync, remove                             MANIFEST_KEPT, or BEING_REMOVED: removal goes on

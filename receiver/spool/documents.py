@@ -37,3 +37,29 @@ class Seal:
     ending: Ending
     ended_at: datetime
     sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStart:
+    """member-N.json, N from 2: an association that goes on in an earlier one's folder. `first`: its first object's number.
+
+    The first member's start is association.json.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    version: int = 1
+    association: str
+    started_at: datetime
+    first: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberEnd:
+    """member-N-ended.json, N from 1."""
+
+    VERSION: ClassVar[int] = 1
+
+    version: int = 1
+    ending: Ending
+    ended_at: datetime

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contract import Ending
-from contract.manifest import AssociationManifest, PartManifest
+from contract.manifest import AssociationManifest, Member, PartManifest
 from contract.strict import ContractError, from_json, to_json
 from receiver.filesystem import Chunk, FileSystem
 from receiver.spool.boot import Boot
 from receiver.spool.documents import Seal, StartFacts
 from receiver.spool.durable import TEMPORARY, remove_tree, write_file
 from receiver.spool.leftover import Leftover
+from receiver.spool.members import Members, read_members
 
 _OBJECT_NAME = re.compile(r"([0-9]{6,})-([0-9]{8}T[0-9]{6})([0-9]{3})Z\.dcm", re.ASCII)
 _PART_NAME = re.compile(r"part-([0-9]+)\.json", re.ASCII)
@@ -93,7 +94,10 @@ class ObjectWriter:
 
 
 class AssociationFolder:
-    """One association in the spool. Nothing is on the disk before its first object. Written by one thread at a time."""
+    """One association in the spool, or several that follow each other. Nothing is on the disk before its first object.
+
+    Written by one thread at a time.
+    """
 
     def __init__(
         self,
@@ -111,6 +115,12 @@ class AssociationFolder:
         self._boot, self._next_sequence = boot, next_sequence
         self._made, self._broken = bool(name), False
         self._begun = 0
+        self._members = Members(self.files, facts)
+
+    @property
+    def broken(self) -> bool:
+        """Whether it takes no more objects."""
+        return self._broken
 
     @property
     def made(self) -> bool:
@@ -123,6 +133,7 @@ class AssociationFolder:
             raise SpoolBrokenError("this association's folder failed to sync; the sender should try again in a new one")
         if not self._made:
             self._make()
+        self._members.write_start(self.path)
         self._begun += 1
         temporary = f"{self._begun:06d}{TEMPORARY}"
         return ObjectWriter(self, self._begun, self.files.create(self.path, temporary), temporary, head)
@@ -140,9 +151,25 @@ class AssociationFolder:
             self._broken = True
             raise
 
+    def begin_member(self, association: str, started_at: datetime) -> None:
+        """Another association goes on in this folder. Nothing is written before its first object."""
+        self._members.begin(association, started_at, self._begun + 1)
+
+    def end_member(self, ending: Ending, ended_at: datetime) -> None:
+        """Keep how the association that was the last to go on here ended. Raises OSError; then `seal` tries again."""
+        self._members.end(self.path, ending, ended_at)
+
+    def members(self, sealed_at: datetime) -> tuple[Member, ...]:
+        """The associations whose objects are here; empty when they do not share the folder. Raises OSError, ContractError."""
+        names = self.files.names(self.path)
+        if "member-1-ended.json" not in names:
+            return ()
+        return read_members(self._read, names, self.facts, [stored.number for stored in self.objects()], sealed_at)
+
     def seal(self, ending: Ending, ended_at: datetime) -> None:
         """Take no more objects, and keep how the association ended. Raises OSError; then it may be called again."""
         if self.sealed is None:
+            self._members.write_end(self.path)
             seal = Seal(ending=ending, ended_at=ended_at, sequence=self._next_sequence())
             write_file(self.files, self.path, "sealed.json", to_json(seal))
             self.files.sync_folder(self.path)
@@ -208,7 +235,10 @@ class AssociationFolder:
         if "sealed.json" in names:
             self.sealed = from_json(Seal, self._read("sealed.json"))
             return Leftover.MANIFEST_KEPT if "manifest.json" in names else Leftover.SEALED
-        return Leftover.NOT_ENDED if self.objects() else Leftover.NOTHING_STORED
+        if not self.objects():
+            return Leftover.NOTHING_STORED
+        members = self.members(self.now())
+        return Leftover.BETWEEN_MEMBERS if members and members[-1].ending is not Ending.RECOVERED else Leftover.NOT_ENDED
 
 
 def stored_objects(files: FileSystem, folder: Path) -> list[StoredObject]:

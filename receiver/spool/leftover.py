@@ -12,6 +12,8 @@ class Leftover(enum.Enum):
     """No object was acknowledged: the folder is removed."""
     NOT_ENDED = enum.auto()
     """Objects, but nobody knows how the association ended: it is sealed as recovered, and then as SEALED."""
+    BETWEEN_MEMBERS = enum.auto()
+    """Objects of associations that all ended, and no other had joined them: it is sealed as they ended, and then as SEALED."""
     SEALED = enum.auto()
     """Some or all of the objects may be in S3, and no manifest can be: every object is PUT again."""
     MANIFEST_KEPT = enum.auto()

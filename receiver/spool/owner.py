@@ -16,6 +16,7 @@ from receiver.spool.documents import StartFacts
 from receiver.spool.durable import make_if_missing, write_file
 from receiver.spool.folder import AssociationFolder
 from receiver.spool.leftover import Leftover
+from receiver.spool.members import ending_of
 
 
 class SpoolInUseError(Exception):
@@ -132,6 +133,9 @@ class Spool:
                 return None
             case Leftover.NOT_ENDED:
                 folder.seal(Ending.RECOVERED, self.now())
+            case Leftover.BETWEEN_MEMBERS:
+                members = folder.members(self.now())
+                folder.seal(ending_of([member.ending for member in members]), members[-1].ended_at)
             case Leftover.SEALED | Leftover.MANIFEST_KEPT:  # Uploads.resume tells them apart
                 pass
         return folder
