@@ -2,7 +2,8 @@
 
 No acknowledged object is lost, none is twice in a manifest, nothing stands in S3 that no manifest names, what is quarantined
 has its reason, what was marked as unacknowledged is so still, and whoever was told of an ending or a sequence number is not
-contradicted. Each fsync of the path is needed: without it, one of these fails.
+contradicted. Of associations that share a folder, each stands in the manifest with what it brought and how it ended. Each fsync
+of the path is needed: without it, one of these fails.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
 from contract.strict import from_json
 from receiver.cloud import CloudUnavailableError
+from receiver.coalescing import Coalescing
 from receiver.index import ObjectIndex, index_bytes
 from receiver.part10 import head_bytes
+from receiver.reception import Upload
 from receiver.spool import AssociationFolder, Spool
 from receiver.uploads import AssociationUpload, Uploads
 from tests.support.cloud import FakeCloud
@@ -50,6 +53,8 @@ class World:
     acknowledged: list[tuple[str, str]] = field(default_factory=list)  # association, digest
     begun: dict[str, str] = field(default_factory=dict)  # association -> calling AE
     sealed: list[tuple[str, Ending, int]] = field(default_factory=list)
+    brought: Counter[tuple[str, str]] = field(default_factory=Counter)  # association of the folder, member
+    ended: list[tuple[str, str, Ending]] = field(default_factory=list)  # association of the folder, member, how
     unacknowledged: set[tuple[str, int]] = field(default_factory=set)  # association, number of the object
 
 
@@ -72,7 +77,7 @@ def data_set(content: str) -> bytes:
 def store(
     world: World,
     folder: AssociationFolder,
-    upload: AssociationUpload,
+    upload: Upload,
     sop: str,
     content: str,
     *,
@@ -93,6 +98,7 @@ def store(
             folder.mark_unacknowledged(stored)
             world.unacknowledged.add((folder.facts.association, stored.number))
         return  # 0xA700
+    world.brought[folder.facts.association, upload.association] += 1
     world.acknowledged.append((folder.facts.association, hashlib.sha256(data_set(content)).hexdigest()))
 
 
@@ -135,6 +141,35 @@ def live(world: World, disk: ForgetfulFileSystem) -> None:
         seal = folders[name].sealed
         if seal is not None:
             world.sealed.append((folders[name].facts.association, ending, seal.sequence))
+        work(uploads)
+    spool.close()
+
+
+def live_shared(world: World, disk: ForgetfulFileSystem) -> None:
+    """Associations that share a folder: a repeat, one that brings nothing, two endings. The receiver drains before the last."""
+    uploads, coalescing = Uploads(world.cloud, bucket="bucket"), Coalescing(60)
+    try:
+        spool = new_spool(disk, part_max_objects=5)
+    except OSError:
+        return
+    arrivals: tuple[tuple[str, ...], ...] = (("1.1 one",), (), ("1.1 one", "1.2 two"), ("1.3 three",))
+    for number, (objects, ending) in enumerate(zip(arrivals, itertools.cycle((Ending.RELEASED, Ending.ABORTED)))):
+        sender = (CALLING["A"], "ANY", "127.0.0.1")
+        member = coalescing.join(sender, f"20261124T02150{number}Z-CT_ROOM_1-0000000{number}", NOW)
+        if member is None:
+            folder = spool.begin_association(calling_ae=sender[0], called_ae=sender[1], peer=sender[2])
+            world.begun[folder.facts.association] = sender[0]
+            member = coalescing.begin(folder, uploads.begin(folder))
+        folder = member.folder
+        for one in objects:
+            store(world, folder, member, *one.split())
+        if number == len(arrivals) - 1:
+            coalescing.close()
+        member.end(ending, NOW)
+        if objects and any(shared.folder is folder for shared in coalescing._free):
+            world.ended.append((folder.facts.association, member.association, ending))
+        if folder.sealed is not None:
+            world.sealed.append((folder.facts.association, folder.sealed.ending, folder.sealed.sequence))
         work(uploads)
     spool.close()
 
@@ -211,6 +246,16 @@ def check(world: World, disk: ForgetfulFileSystem) -> None:
             content = world.cloud.objects[entry.key]
             assert (len(content), index_bytes(content).digest) == (entry.size_bytes, entry.digest)
         listed |= {entry.key for entry in entries}
+    members = {
+        (association, member.association): member for association, manifest in manifests.items() for member in manifest.members
+    }
+    for (association, name), count in world.brought.items():
+        if manifests[association].members or name != association:
+            assert members[association, name].objects >= count, "an object's association is not the one that brought it"
+    for association, name, ending in world.ended:
+        if (association, name) in world.brought:
+            told = members.get((association, name), manifests[association])
+            assert told.ending is ending, "how an association ended is contradicted"
     for association, digest in world.acknowledged:
         assert digests[association][digest] == 1, "an acknowledged object is lost, or twice in a manifest"
     assert {key for key in world.cloud.objects if not key.startswith("manifests/")} == listed | quarantined
@@ -222,12 +267,21 @@ def check(world: World, disk: ForgetfulFileSystem) -> None:
     assert [path for path in disk.tree() if path.startswith("/spool/out/") and path.count("/") > 3] == []
 
 
-def run(crash_at: int, chooser: Chooser, second: tuple[int, Chooser] | None = None, disabled: Site | None = None) -> int:
+Life = Callable[[World, ForgetfulFileSystem], None]
+
+
+def run(
+    crash_at: int,
+    chooser: Chooser,
+    second: tuple[int, Chooser] | None = None,
+    disabled: Site | None = None,
+    life: Life = live,
+) -> int:
     """Live until the crash, recover, check. Returns how many calls there were."""
     world, disk = World(), ForgetfulFileSystem()
     disk.crash_at, disk.disabled_site = crash_at, disabled
     with contextlib.suppress(CrashError):
-        live(world, disk)
+        life(world, disk)
     calls = disk.calls
     disk = disk.crashed(chooser)
     if second is not None:
@@ -242,6 +296,7 @@ def run(crash_at: int, chooser: Chooser, second: tuple[int, Chooser] | None = No
 
 CALLS = run(-1, KILL_9)
 """How many calls the whole life takes."""
+SHARED_CALLS = run(-1, KILL_9, life=live_shared)
 
 
 def upgraded_index(content: bytes) -> ObjectIndex:
@@ -278,6 +333,8 @@ def run_upgraded(
 def test_a_crash_at_any_call_loses_no_acknowledged_object(chooser: Chooser) -> None:
     for crash_at in range(CALLS):
         run(crash_at, chooser)
+    for crash_at in range(SHARED_CALLS):
+        run(crash_at, chooser, life=live_shared)
 
 
 @pytest.mark.parametrize("first", range(0, 1000, 250))
@@ -310,33 +367,38 @@ def test_a_manifest_that_may_be_in_s3_is_announced_as_it_is_by_a_later_version_t
 
 
 def test_a_disk_that_fails_at_any_call_loses_no_acknowledged_object() -> None:
-    for fail_at in range(CALLS):
+    for fail_at, life in [(n, live) for n in range(CALLS)] + [(n, live_shared) for n in range(SHARED_CALLS)]:
         world, disk = World(), ForgetfulFileSystem()
         disk.fail_at = fail_at
-        live(world, disk)
+        life(world, disk)
         disk = disk.crashed(POWER_LOSS)
         recover(world, disk)
         check(world, disk)
 
 
-def sites() -> list[Site]:
+def sites(life: Life, calls: int) -> set[Site]:
     """Every place of the spool's code that syncs, in a life and in a recovery."""
     world, disk = World(), ForgetfulFileSystem()
-    live(world, disk)
+    life(world, disk)
     found = set(disk.sites)
-    for crash_at in range(CALLS):
+    for crash_at in range(calls):
         world, disk = World(), ForgetfulFileSystem()
         disk.crash_at = crash_at
         with contextlib.suppress(CrashError):
-            live(world, disk)
+            life(world, disk)
         after = disk.crashed(KILL_9)
         recover(world, after)
         found |= after.sites
-    return sorted(found)
+    return found
 
 
 def schedules(disabled: Site) -> Iterator[Callable[[], object]]:
     """Lives to try without one sync, those that find most first."""
+    if disabled in SHARED_SITES:
+        for crash_at in range(SHARED_CALLS):
+            for chooser in CHOOSERS:
+                yield partial(run, crash_at, chooser, None, disabled, live_shared)
+        return
     for crash_at in range(CALLS):
         yield partial(run, crash_at, POWER_LOSS, None, disabled)
     for crash_at in range(CALLS - 1, -1, -2):
@@ -346,6 +408,11 @@ def schedules(disabled: Site) -> Iterator[Callable[[], object]]:
             mixed = Chooser(1000 * crash_at + second_at)  # a seed each: equal ones would choose alike
             yield partial(run, crash_at, KILL_9, (second_at, mixed), disabled)
             yield partial(run_upgraded, crash_at, KILL_9, (second_at, POWER_LOSS), disabled)
+
+
+SITES = sites(live, CALLS)
+SHARED_SITES = sites(live_shared, SHARED_CALLS) - SITES
+"""Those that only associations have that share a folder."""
 
 
 def breaks_something(disabled: Site) -> bool:
@@ -358,6 +425,6 @@ def breaks_something(disabled: Site) -> bool:
     return False
 
 
-@pytest.mark.parametrize("site", sites(), ids=lambda site: "<".join(f"{name}" for name, _ in site))
+@pytest.mark.parametrize("site", sorted(SITES | SHARED_SITES), ids=lambda site: "<".join(f"{name}" for name, _ in site))
 def test_without_any_one_sync_the_model_fails(site: Site) -> None:
     assert breaks_something(site), "this sync protects nothing that the model checks: remove it, or check what it protects"

@@ -314,3 +314,62 @@ def test_a_leftover_is_taken_up_by_one_sibling_and_not_again(tmp_path: Path) -> 
     for spool in (first, second):
         spool.close()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+# Associations that share a folder
+
+
+SECOND = "20261124T021502Z-CT-00000002"
+
+
+def shared(life: Life) -> tuple[AssociationFolder, AssociationUpload]:
+    """A folder whose first association has ended, and in which others may go on."""
+    folder, upload = life.begin()
+    life.store(folder, upload, b"one")
+    folder.end_member(Ending.RELEASED, NOW)
+    return folder, upload
+
+
+def test_between_two_associations_that_share_a_folder_it_is_sealed_as_they_ended(life: Life) -> None:
+    folder, upload = shared(life)
+    folder.begin_member(SECOND, NOW)
+    life.store(folder, upload, b"two")
+    life.store(folder, upload, b"three")
+    folder.end_member(Ending.ABORTED, NOW)
+    life.die()
+    life.recover()
+    (manifest,) = life.manifests()
+    assert [(one.association, one.ending, one.objects) for one in manifest.members] == [
+        (folder.facts.association, Ending.RELEASED, 1),
+        (SECOND, Ending.ABORTED, 2),
+    ]
+    assert manifest.ending is Ending.ABORTED
+
+
+def test_of_associations_that_share_a_folder_only_the_one_that_had_not_ended_is_recovered(life: Life) -> None:
+    folder, upload = shared(life)
+    folder.begin_member(SECOND, NOW)
+    life.store(folder, upload, b"two")
+    life.die()
+    life.recover()
+    (manifest,) = life.manifests()
+    assert [one.ending for one in manifest.members] == [Ending.RELEASED, Ending.RECOVERED]
+    assert manifest.ending is Ending.RECOVERED
+
+
+def test_an_association_that_went_on_in_a_folder_and_stored_nothing_is_not_in_the_manifest(life: Life) -> None:
+    folder, _ = shared(life)
+    folder.begin_member(SECOND, NOW)
+    writer = folder.begin_object(HEAD)
+    dies_at(life, "sync_file", writer.commit)
+    life.recover()
+    (manifest,) = life.manifests()
+    assert (manifest.ending, manifest.objects, manifest.members) == (Ending.RELEASED, 1, ())
+
+
+def test_an_association_that_waited_for_others_in_vain_has_ended_as_it_did(life: Life) -> None:
+    shared(life)
+    life.die()
+    life.recover()
+    (manifest,) = life.manifests()
+    assert (manifest.ending, manifest.members) == (Ending.RELEASED, ())
