@@ -1,6 +1,6 @@
 """How fast objects are indexed and how much of them is fetched, beside the reference's way, on one local stack in one run.
 
-    ./dev bench index [--objects 300] [--rounds 5] [--kinds ct,enhanced,tiny] [--rows 1000,200000,1000000]
+    ./dev bench index [--objects 300] [--rounds 7] [--kinds ct,enhanced,tiny] [--rows 1000,200000,1000000]
 
 Each round puts fresh objects into the emulator's S3 and lets both index them in turn, one worker each, into databases of
 their own on one server: ours by slices of 100 as the machine plans them, the reference's way by bench.reference_index. With
@@ -45,6 +45,8 @@ from tests.support.catalog import settings_of
 
 OURS, REFERENCE = "ahi-ingest", "the reference's way"
 _BUCKET = "bench"
+_OPTIONS = ("--innodb-buffer-pool-size=1G",)
+"""Half of what Aurora has with one capacity unit: a million instances fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +200,7 @@ def main() -> None:
     table = Table("instances before", "objects", "ours a second", "reference a second", "faster", "fewer bytes")
     with results.Results("index", objects=arguments.objects, rows=arguments.rows) as kept, ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-")))
-        server = stack.enter_context(MariaDb.start(folder / "mariadb", free_port()))
+        server = stack.enter_context(MariaDb.start(folder / "mariadb", free_port(), _OPTIONS))
         bench = Bench(server, stack.enter_context(MiniStack.start(folder / "s3", free_port())).aws)
         for count, kind in itertools.product(rows, kinds):
             bench.fill(count)
@@ -242,7 +244,7 @@ def _line(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> list[
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=300, help="CT objects a round; other kinds in proportion")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kinds", default="ct,enhanced,tiny")
     parser.add_argument("--rows", default="1000,200000,1000000", help="rows of instances before, from few to many")
     return parser.parse_args()
