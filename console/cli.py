@@ -68,10 +68,11 @@ def show(
         row = catalog.association(association)
         if row is None:
             fail(f"The catalog knows no association {association}. `ahi-ingest list` shows those it knows.")
-        render.association(row, catalog.ledger(association), console)
-        render.import_jobs(catalog.import_jobs(association), console)
-        render.image_sets(catalog.image_sets(association), console)
-        render.failed_objects(catalog.stored_objects(association, only_failed=True), console)
+        render.association(row, catalog.ledger(row.association), console)
+        render.members(catalog.members(row.association), console)
+        render.import_jobs(catalog.import_jobs(row.association), console)
+        render.image_sets(catalog.image_sets(row.association), console)
+        render.failed_objects(catalog.stored_objects(row.association, only_failed=True), console)
 
 
 def wait(
@@ -87,7 +88,7 @@ def wait(
             fail(f"{association} has not reached the catalog in {timeout_seconds:g} s: is its sender done?")
         if row.status in OPEN_STATUSES:
             fail(f"{association} is still {row.status} after {timeout_seconds:g} s.")
-        counts = catalog.ledger(association)
+        counts = catalog.ledger(row.association)
     if row.status != "COMPLETE":
         fail(
             f"{association} is {row.status}: {_reason(row, counts)} `ahi-ingest show {association}` lists the objects, and "

@@ -15,7 +15,7 @@ from rich.text import Text
 from lambdas.catalog.conflicts import ListedConflict
 from lambdas.catalog.ledger import LedgerCounts
 from lambdas.catalog.orphans import ListedOrphan
-from lambdas.catalog.queries import Association, ImageSet, ImportJob, StoredObject, Study
+from lambdas.catalog.queries import Association, ImageSet, ImportJob, Member, StoredObject, Study
 
 if TYPE_CHECKING:
     from console.adopting import Adopted
@@ -81,6 +81,15 @@ def association(row: Association, counts: LedgerCounts | None, console: Console)
             table.add_row(f"[bold]{name}[/]", value)
     console.print(f"[bold]{row.association}[/]")
     console.print(table)
+
+
+def members(rows: Sequence[Member], console: Console) -> None:
+    """The associations that share a manifest."""
+    table = _table("Associations that share its manifest", "association", "objects", "ended", "at (UTC)")
+    for row in rows:
+        table.add_row(row.member, str(row.objects), row.ending, str(row.ended_at))
+    if rows:
+        console.print(table)
 
 
 def import_jobs(rows: Sequence[ImportJob], console: Console) -> None:

@@ -21,7 +21,7 @@ PICTURE = Path(__file__).parent.parent / "docs" / "schema.svg"
 
 # From left to right; what is not named stands in the first column.
 _COLUMNS = (
-    ("import_job", "import_scope", "staged_copy"),
+    ("import_job", "import_scope", "staged_copy", "association_member"),
     ("association", "image_set", "conflict", "change_log"),
     ("stored_object",),
     ("instance",),

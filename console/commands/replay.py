@@ -76,7 +76,8 @@ def replay(  # noqa: PLR0917 - typer's way to declare options
 
 def _select(queries: Queries, association: str, study: str, since: str, error: str) -> list[str]:
     if association:
-        return [association]
+        row = queries.association(association)
+        return [row.association if row is not None else association]
     moment = _moment(since) if since else None
     found = [row.association for row in queries.selected(study_instance_uid=study or None, since=moment, error=error or None)]
     if not found and study:

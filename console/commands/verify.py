@@ -51,7 +51,8 @@ def verify(
 
 
 def _studies_of(queries: Queries, association: str) -> list[str]:
-    studies = queries.studies_of(association)
+    row = queries.association(association)
+    studies = queries.studies_of(row.association if row is not None else association)
     if not studies:
         fail(f"The catalog knows no object of an association {association}. `ahi-ingest list` shows those it knows.")
     return studies

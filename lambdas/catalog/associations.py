@@ -40,6 +40,14 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON DUPLICATE KEY UPDATE quarantine_reason = VALUES(quarantine_reason)
 """
 
+_MEMBER = """
+INSERT INTO association_member (member, association, position, started_at, ended_at, ending, objects)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
+ON DUPLICATE KEY UPDATE
+    association = VALUES(association), position = VALUES(position), started_at = VALUES(started_at),
+    ended_at = VALUES(ended_at), ending = VALUES(ending), objects = VALUES(objects)
+"""
+
 _HOLDER = "SELECT execution_arn FROM association WHERE association = %s"
 
 _TAKE_LEASE = """
@@ -109,7 +117,7 @@ class ExecutionState:
 
 
 def register(cursor: Cursor, announcement: Announcement, manifest: AssociationManifest) -> None:
-    """Write the association's row, without a lease, and those of its quarantined objects."""
+    """Write the association's row, without a lease, and those of its members and its quarantined objects."""
     message = announcement.message
     cursor.execute(
         _REGISTER,
@@ -134,6 +142,11 @@ def register(cursor: Cursor, announcement: Announcement, manifest: AssociationMa
     )
     rows = [_quarantined_row(manifest.association, message.bucket, held) for held in manifest.quarantined]
     cursor.execute_rows(_QUARANTINED, rows)
+    members = [
+        (one.association, manifest.association, position, one.started_at, one.ended_at, one.ending, one.objects)
+        for position, one in enumerate(manifest.members, 1)
+    ]
+    cursor.execute_rows(_MEMBER, members)
 
 
 def lease_holder(cursor: Cursor, association: str) -> str | None:

@@ -64,6 +64,17 @@ class Association:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One of several associations that share a manifest and an execution. `objects` counts what it brought, repeats and all."""
+
+    member: str
+    started_at: datetime
+    ended_at: datetime
+    ending: str
+    objects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
     """A row of the ledger: an S3 object and what became of it."""
 
@@ -147,7 +158,15 @@ SELECT association, edge, `sequence`, sent_at_ms, bucket, calling_ae, called_ae,
        status_changed_at
 FROM association
 """
-_ASSOCIATION = f"{_ASSOCIATION_COLUMNS} WHERE association = %s"
+_ASSOCIATION = f"""{_ASSOCIATION_COLUMNS}
+WHERE association = COALESCE((SELECT association FROM association_member WHERE member = %(id)s), %(id)s)
+"""  # noqa: S608 - of constants
+_MEMBERS = """
+SELECT member, started_at, ended_at, ending, objects
+FROM association_member
+WHERE association = %s
+ORDER BY position
+"""
 _ASSOCIATIONS = (
     f"{_ASSOCIATION_COLUMNS} WHERE %(status)s IS NULL OR status = %(status)s ORDER BY sent_at_ms DESC LIMIT %(limit)s"
 )
@@ -225,8 +244,13 @@ class Queries:
         ]
 
     def association(self, association: str) -> Association | None:
-        rows = self._rows(_ASSOCIATION, (association,))
+        """The association of this id, or that of which it is a member; None when the catalog does not know it."""
+        rows = self._rows(_ASSOCIATION, {"id": association})
         return Association(**rows[0]) if rows else None
+
+    def members(self, association: str) -> list[Member]:
+        """The associations that share its manifest, itself first; none when it has that to itself."""
+        return [Member(**row) for row in self._rows(_MEMBERS, (association,))]
 
     def associations(self, limit: int = 100, status: str | None = None) -> list[Association]:
         """The latest associations, by when their message was sent; of one status when it is given."""

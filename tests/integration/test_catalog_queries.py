@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from ahi_ingest import app
+from console.commands.replay import _select
+from console.commands.verify import _studies_of
 from contract.association import Ending
 from lambdas import errors
 from lambdas.catalog import CatalogSettings
@@ -60,6 +65,31 @@ def test_associations_come_newest_first_by_status_and_no_more_than_asked(queries
     assert newest == queries.association(ids[2])
 
 
+def test_associations_that_share_a_manifest_are_found_by_the_id_of_each(
+    aws: Aws, placer: Placer, queries: Queries, migrated_settings: CatalogSettings, tmp_path: Path
+) -> None:
+    placed = placer.place([path.read_bytes() for path in ct_series(tmp_path, 3)], members=3)
+    run = Run(aws=aws, placed=placed)
+    run.all()
+    run.all()  # once more
+    ids = [member.association for member in placed.manifest.members]
+    assert [one.member for one in queries.members(placed.association)] == ids
+    assert [(one.objects, one.ending) for one in queries.members(placed.association)] == [(1, "released")] * 3
+    found = queries.association(placed.association)
+    assert found is not None
+    assert (found.association, found.status, [queries.association(one) for one in ids]) == (ids[0], "COMPLETE", [found] * 3)
+    mysql = {name: getattr(migrated_settings, name) for name in ("host", "port", "user", "password", "database")}
+    (tmp_path / "endpoints.json").write_text(json.dumps({"mysql": mysql}))
+    shown = CliRunner().invoke(app, ["show", ids[2], "--state", str(tmp_path)], env={"COLUMNS": "200"}).stdout
+    assert shown.splitlines()[0] == placed.association
+    assert "3 in 1 part(s)" in shown
+    assert all(one in shown for one in ids)
+    assert _select(queries, ids[2], "", "", "") == [placed.association]  # for a replay
+    assert _studies_of(queries, ids[2]) == queries.studies_of(placed.association)
+    waited = CliRunner().invoke(app, ["wait", ids[1], "--state", str(tmp_path)], env={"COLUMNS": "200"})
+    assert (waited.exit_code, waited.stdout) == (0, f"{ids[1]} is COMPLETE: 3 object(s) imported.\n")
+
+
 def test_the_ledger_shows_how_far_an_association_has_come(queries: Queries, runs: list[Run]) -> None:
     seen = []
     for run in runs:
@@ -101,6 +131,7 @@ def test_a_study_is_no_better_than_the_worst_of_its_associations(
 
 def test_what_is_unknown_is_none_or_nothing(queries: Queries) -> None:
     assert queries.association("none") is None
+    assert queries.members("none") == []
     assert queries.ledger("none") is None
     assert [*queries.stored_objects("none"), *queries.import_jobs("none"), *queries.image_sets("none")] == []
     assert [*queries.study_list(), *queries.associations()] == []

@@ -14,7 +14,7 @@ from pydicom.filebase import DicomBytesIO
 
 from contract.association import Ending, new_association_id
 from contract.keys import instance_key, manifest_key, part_manifest_key, quarantine_key
-from contract.manifest import AssociationManifest, Entry, PartManifest, QuarantinedObject
+from contract.manifest import AssociationManifest, Entry, Member, PartManifest, QuarantinedObject
 from contract.message import InboundMessage
 from contract.strict import to_json
 from lambdas.logic.starting import parse_announcement
@@ -78,10 +78,15 @@ class Placer:
         ending: Ending = Ending.RELEASED,
         sent_at_ms: int | None = None,
         supersedes: bool = False,
+        members: int = 0,
     ) -> PlacedAssociation:
-        """Put the Part 10 files of each part, and those to quarantine. With `supersedes`, parts from the second say so."""
+        """Put the Part 10 files of each part, and those to quarantine. With `supersedes`, parts from the second say so.
+
+        `members`: how many associations share the manifest, each with an object.
+        """
         sequence = len(self.placed) + 1
         association = new_association_id("CT_1", RECEIVED_AT)
+        others = [new_association_id("CT_1", RECEIVED_AT) for _ in range(members - 1)]
         manifests = tuple(
             PartManifest(
                 association=association,
@@ -104,6 +109,10 @@ class Placer:
             identical_repeats=0,
             parts=tuple(part.summary() for part in manifests),
             quarantined=tuple(self._quarantine(association, number, file) for number, file in enumerate(quarantined)),
+            members=tuple(
+                Member(association=one, started_at=RECEIVED_AT, ended_at=RECEIVED_AT, ending=ending, objects=1)
+                for one in ([association, *others] if members else [])
+            ),
         )
         for part in manifests:
             self._write(part_manifest_key(self.edge, association, part.part), to_json(part))

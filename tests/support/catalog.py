@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 TABLES = (
     "association",
+    "association_member",
     "stored_object",
     "import_job",
     "import_scope",
