@@ -85,6 +85,15 @@ class Config(Section):
         return (f"arn:aws:iam::*:role/{self.prefix}-*", *given)
 
     @property
+    def answered_edges(self) -> tuple[str, ...]:
+        """The edges that ask what was imported; each has a function of its own for that."""
+        return tuple(name for name, edge in self.edges.items() if edge.commitment == "healthimaging")
+
+    def answer_name(self, edge: str) -> str:
+        """What the function is called that answers an edge, and its role."""
+        return f"{self.prefix}-answer-{edge}"
+
+    @property
     def default_issuers(self) -> dict[str, str]:
         """Issuers by EDGE and by EDGE/AE_TITLE, as lambdas.logic.issuers takes them."""
         issuers = {name: edge.default_issuer for name, edge in self.edges.items() if edge.default_issuer}
@@ -127,7 +136,8 @@ def _contradictions(config: Config) -> Iterator[str]:
         wanted = _IMAGES.get(edge.receiver)
         if wanted and not edge.image.startswith("ami-" if edge.receiver == "ec2" else tuple("0123456789")):
             yield f"edges.{name}.image is missing: give {wanted}, or another edges.{name}.receiver."
-        if len(f"{config.prefix}-edge-{name}") > _ROLE_NAME_MAX:
+        longest = config.answer_name(name) if name in config.answered_edges else f"{config.prefix}-edge-{name}"
+        if len(longest) > _ROLE_NAME_MAX:
             yield f"edges.{name}: with the environment's name it makes a role's name too long: shorten one of them."
         if edge.receiver in ("ecs", "ec2") and config.network.vpc == "none":
             yield f'edges.{name}.receiver is "{edge.receiver}", which needs a VPC: set network.vpc to "new" or "existing".'

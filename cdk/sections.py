@@ -207,6 +207,10 @@ class Edge(Section):
     issuers: dict[str, str] = Field(
         default={}, description='a table of issuers by calling AE title, such as {CT_ROOM_1 = "HOSPITAL"}'
     )
+    commitment: Literal["s3", "healthimaging"] = Field(
+        default="s3",
+        description='when storage commitment is given: "s3" (S3 has verified the object) or "healthimaging" (it is imported)',
+    )
     image: Annotated[str, matching(rf"|{_ECR_IMAGE}|{_AMI}")] = Field(
         default="",
         description='for "ecs": the receiver\'s container image, "ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:..."; '

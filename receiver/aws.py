@@ -196,8 +196,8 @@ class ImportFunction:
     """`receiver.commitment.imports.ImportService`: a Lambda function that answers for this edge. Made for whoever asks it."""
 
     def __init__(self, name: str) -> None:
-        """`name` or ARN. Raises CloudRefusedError when there is no region."""
-        config = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1, "mode": "standard"})
+        """`name` or ARN of the function, which answers within 60 s. Raises CloudRefusedError when there is no region."""
+        config = Config(connect_timeout=5, read_timeout=65, retries={"total_max_attempts": 1, "mode": "standard"})
         try:
             self._lambda = boto3.Session(region_name=os.environ.get("AWS_REGION")).client("lambda", config=config)
         except (BotoCoreError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a receiver may do in AWS: write below its own prefixes, send to its own queue, and nothing else."""
+"""What a receiver may do in AWS: write below its own prefixes, send to its own queue, ask its own function; no more."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ class EdgePolicy(Construct):
     """A managed policy of one edge, to be attached to whatever identity its receiver has."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, name: str, edge: str, objects: ObjectBucket, inbound: sqs.IQueue
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        name: str,
+        edge: str,
+        objects: ObjectBucket,
+        inbound: sqs.IQueue,
+        answer_arn: str,
     ) -> None:
+        """`answer_arn`: the function that answers this edge what was imported; empty where the edge does not ask."""
         super().__init__(scope, construct_id)
         own = objects.objects(*(f"{prefix}{edge}/" for prefix in (INSTANCES_PREFIX, QUARANTINE_PREFIX, MANIFESTS_PREFIX)))
         statements = [
@@ -29,6 +38,10 @@ class EdgePolicy(Construct):
             iam.PolicyStatement(sid="CompareWithWhatIsThere", actions=["s3:GetObject"], resources=own),
             iam.PolicyStatement(sid="Announce", actions=["sqs:SendMessage"], resources=[inbound.queue_arn]),
         ]
+        if answer_arn:
+            statements.append(
+                iam.PolicyStatement(sid="AskWhatWasImported", actions=["lambda:InvokeFunction"], resources=[answer_arn])
+            )
         if objects.key:
             statements.append(
                 iam.PolicyStatement(

@@ -60,7 +60,9 @@ class BundleFunction(Construct):
         memory_mebibytes: int,
         placement: Placement | None = None,
         reserved_concurrency: int | None = None,
+        handler: str = "",
     ) -> None:
+        """`handler` as a name such as `RegisterAssociation`, where it is not the function's own."""
         super().__init__(scope, name)
         function_name = f"{config.prefix}-{name}"
         log_group = logs.LogGroup(
@@ -83,7 +85,7 @@ class BundleFunction(Construct):
             function_name=function_name,
             runtime=_RUNTIME,
             architecture=_ARCHITECTURES[bundle.architecture],
-            handler=f"lambdas.handlers.{_module(name)}.handler",
+            handler=f"lambdas.handlers.{_module(handler or name)}.handler",
             code=lambda_.Code.from_asset(str(bundle.path), asset_hash=bundle.digest),
             environment={
                 "POWERTOOLS_SERVICE_NAME": name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnOutput, Environment, Stack
+from aws_cdk import ArnFormat, CfnOutput, Environment, Stack
 from constructs import Construct
 
 from cdk.bundle import build_receiver
@@ -40,7 +40,23 @@ class EdgeStack(Stack):
         )
         settings = config.edges[edge]
         name = f"{config.prefix}-edge-{edge}"
-        policy = EdgePolicy(self, "Policy", name=name, edge=edge, objects=storage.objects, inbound=inbound.queue).policy
+        answer_arn = ""
+        if edge in config.answered_edges:  # by its name: an import of this stack's would keep the function from being removed
+            answer_arn = self.format_arn(
+                service="lambda",
+                resource="function",
+                resource_name=config.answer_name(edge),
+                arn_format=ArnFormat.COLON_RESOURCE_NAME,
+            )
+        policy = EdgePolicy(
+            self,
+            "Policy",
+            name=name,
+            edge=edge,
+            objects=storage.objects,
+            inbound=inbound.queue,
+            answer_arn=answer_arn,
+        ).policy
         props = ReceiverProps(
             name=name,
             edge=edge,
@@ -49,8 +65,11 @@ class EdgeStack(Stack):
             bucket_name=storage.objects.bucket.bucket_name,
             queue_url=inbound.queue.queue_url,
             region=config.region,
+            commitment_function=answer_arn,
         )
         CfnOutput(self, "ReceiverPolicyArn", value=policy.managed_policy_arn)
+        if answer_arn:
+            CfnOutput(self, "CommitmentFunctionArn", value=answer_arn)
         match settings.receiver:
             case "greengrass":
                 GreengrassReceiver(self, "Receiver", props=props, bundle=build_receiver(settings.architecture))

@@ -4,6 +4,7 @@
     machine `ingest` changes status -> EventBridge -> FollowExecution -> topic of failures
     every 15 minutes -> Sweep; every 5 minutes -> WatchEdges
     queue `external` of the bucket's events -> IndexExternal
+    an edge that asks what was imported -> the function that answers it, and no other edge
 
 Grants are written here, where both ends are in sight, and name what the code calls. The bucket, and the queue `external`
 of its events, are the storage stack's; the database and MigrateCatalog are the catalog stack's.
@@ -63,6 +64,7 @@ _FUNCTIONS = {
     "Sweep": _Kind(Duration.seconds(600), 512),
     "WatchEdges": _Kind(Duration.seconds(120), 256, share=0),
 }
+_ANSWER = _Kind(Duration.seconds(60), 256)
 _WATCH_EVERY = Duration.minutes(5)
 _SWEEP_EVERY = Duration.minutes(15)
 _MESSAGES_PER_BATCH = 10
@@ -101,13 +103,14 @@ class IngestStack(Stack):
         self._import_role_arn = imaging.import_role_arn if imaging else config.imaging.import_role_arn
         self._failures = make_topic(self, "Failures", topic_name=f"{config.prefix}-failures", key=storage.objects.key)
         self._functions = self._make_functions(bundle)
+        self._answers = self._make_answers(bundle)
         self.inbound = {edge: self._make_inbound(edge) for edge in config.edges}
         self._import = self._make_machine("Import", "import")
         self._ingest = self._make_machine("Ingest", "ingest")
         events_names = QueueNames("", f"{config.prefix}-events-dlq")
         self._event_dead_letters = DeadLetterQueue(self, "EventDeadLetters", queue_name=events_names.dead_letters).queue
         self.queues = [events_names, storage.external.names, *(inbound.names for inbound in self.inbound.values())]
-        self.functions = list(_FUNCTIONS)
+        self.functions = [*_FUNCTIONS, *self._answers]
         self._follow_executions()
         self._schedule("Sweep", _SWEEP_EVERY)
         self._schedule("WatchEdges", _WATCH_EVERY)
@@ -126,8 +129,6 @@ class IngestStack(Stack):
         }
         if self._config.default_issuers:
             environment["DEFAULT_ISSUERS"] = json.dumps(self._config.default_issuers, sort_keys=True)
-        shares = sum(kind.share for kind in _FUNCTIONS.values())
-        at_once = self._config.catalog_concurrency
         return {
             name: BundleFunction(
                 self,
@@ -138,10 +139,34 @@ class IngestStack(Stack):
                 timeout=kind.timeout,
                 memory_mebibytes=kind.memory_mebibytes,
                 placement=self._catalog.placement if kind.share else None,
-                reserved_concurrency=at_once * kind.share // shares if kind.share and at_once >= shares else None,
+                reserved_concurrency=self._concurrency(kind.share),
             ).function
             for name, kind in _FUNCTIONS.items()
         }
+
+    def _make_answers(self, bundle: Bundle) -> dict[str, lambda_.Function]:
+        """A function for each edge that asks, by its name without the prefix. Whom it answers is in its environment."""
+        environment = self._catalog.environment_of_functions | {"POWERTOOLS_METRICS_NAMESPACE": self._config.prefix}
+        return {
+            f"answer-{edge}": BundleFunction(
+                self,
+                f"answer-{edge}",
+                config=self._config,
+                bundle=bundle,
+                environment=environment | {"EDGE_ID": edge},
+                timeout=_ANSWER.timeout,
+                memory_mebibytes=_ANSWER.memory_mebibytes,
+                placement=self._catalog.placement,
+                reserved_concurrency=self._concurrency(_ANSWER.share),
+                handler="AnswerEdge",
+            ).function
+            for edge in self._config.answered_edges
+        }
+
+    def _concurrency(self, share: int) -> int | None:
+        shares = sum(kind.share for kind in _FUNCTIONS.values()) + _ANSWER.share * len(self._config.answered_edges)
+        at_once = self._config.catalog_concurrency
+        return at_once * share // shares if share and at_once >= shares else None
 
     def _make_inbound(self, edge: str) -> Inbound:
         inbound = Inbound(
@@ -219,6 +244,8 @@ class IngestStack(Stack):
         for name, kind in _FUNCTIONS.items():
             if kind.share:
                 self._catalog.grant_connect(functions[name])
+        for answer in self._answers.values():
+            self._catalog.grant_connect(answer)
         self._objects.grant_read(functions["RegisterAssociation"], MANIFESTS_PREFIX)
         self._objects.grant_read(functions["IndexObjects"], MANIFESTS_PREFIX, INSTANCES_PREFIX)
         self._objects.grant_read(functions["IndexExternal"], EXTERNAL_PREFIX, versions=True)

@@ -113,6 +113,8 @@ class NetworkStack(Stack):
         services = set(_FUNCTIONS_CALL)
         for edge in self._config.edges.values():
             services |= set(_RECEIVERS_CALL.get(edge.receiver, ()))
+            if edge.receiver in _RECEIVERS_CALL and edge.commitment == "healthimaging":
+                services.add("lambda")
         for service in sorted(services):
             self.vpc.add_interface_endpoint(
                 service.replace(".", "-"),

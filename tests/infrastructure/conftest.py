@@ -28,13 +28,23 @@ PRODUCTION: dict[str, Any] = {
     "environment": "prod",
     "region": "eu-west-1",
     "edges": {
-        "main-campus": {"receiver": "greengrass", "default_issuer": "HOSPITAL", "issuers": {"CT_CLINIC": "CLINIC"}},
+        "main-campus": {
+            "receiver": "greengrass",
+            "default_issuer": "HOSPITAL",
+            "issuers": {"CT_CLINIC": "CLINIC"},
+            "commitment": "healthimaging",
+        },
         "clinic-2": {
             "receiver": "ecs",
             "image": f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/receiver@sha256:{'0' * 64}",
             "peers": ["10.1.0.0/16"],
         },
-        "clinic-3": {"receiver": "ec2", "image": "ami-0123456789abcdef0", "architecture": "arm64"},
+        "clinic-3": {
+            "receiver": "ec2",
+            "image": "ami-0123456789abcdef0",
+            "architecture": "arm64",
+            "commitment": "healthimaging",
+        },
     },
     "catalog": {"standby": True, "connections": 1000},
     "storage": {"object_lock_days": 30},

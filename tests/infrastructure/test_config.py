@@ -58,6 +58,7 @@ def test_the_example_in_the_repository_can_be_used_and_shows_every_setting_and_i
         ("edges.here", 5, "edges.here must be a table: write [edges.here]"),
         ("edges.here.receiver", "cloud", "edges.here.receiver must be where the receiver runs"),
         ("edges.here.receiver", "ecs", "edges.here.image is missing: give the receiver's container image"),
+        ("edges.here.commitment", "always", "edges.here.commitment must be when storage commitment is given"),
         ("edges.here.peers", ["anyone"], "edges.here.peers must be the address ranges"),
         ("storage.bucket_name", "No_Bucket", "storage.bucket_name must be an S3 bucket name"),
         ("storage.bucket_name", "", "storage.existing is true: name the bucket"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.infrastructure.conftest import Environment
 
 EDGES = {"main-campus": "greengrass", "clinic-2": "ecs", "clinic-3": "ec2"}
+ASKING = {"main-campus", "clinic-3"}
 
 
 def policy(template: Template) -> tuple[str, dict[str, set[str]]]:
@@ -42,7 +43,11 @@ def test_a_receiver_may_write_below_its_own_prefixes_and_send_to_its_own_queue_a
     }
     (queue,) = allowed["sqs:SendMessage"]
     assert f"Inbound{''.join(word.capitalize() for word in edge.split('-'))}" in queue
-    assert allowed.keys() - keys.keys() == {"sqs:SendMessage", "kms:GenerateDataKey", "kms:Decrypt"}
+    asks = {"lambda:InvokeFunction"} if edge in ASKING else set()
+    assert allowed.keys() - keys.keys() == {"sqs:SendMessage", "kms:GenerateDataKey", "kms:Decrypt"} | asks
+    if asks:
+        (function,) = allowed["lambda:InvokeFunction"]
+        assert function.endswith(f":function:ahi-ingest-prod-answer-{edge}")
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -85,6 +90,17 @@ def test_a_receiver_is_told_its_edge_its_bucket_its_queue_and_its_spool(producti
         "AHI_INGEST_PORT",
         "AWS_REGION",
     }
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_a_receiver_waits_for_imports_where_its_edge_says_so(production: Environment, edge: str) -> None:
+    told = environment_of(production.stacks[f"edge-{edge}"], EDGES[edge])
+    given = {name: value for name, value in told.items() if "COMMITMENT" in name}
+    if edge in ASKING:
+        assert given.pop("AHI_INGEST_COMMITMENT_FUNCTION").endswith(f":function:ahi-ingest-prod-answer-{edge}")
+        assert given == {"AHI_INGEST_COMMITMENT_AFTER": "healthimaging"}
+    else:
+        assert given == {}
 
 
 def environment_of(template: Template, receiver: str) -> dict[str, Any]:

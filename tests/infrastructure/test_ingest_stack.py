@@ -49,6 +49,8 @@ FUNCTIONS = {
     "StartExecution",
     "Sweep",
     "WatchEdges",
+    "answer-clinic-3",
+    "answer-main-campus",
 }
 BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"} | TRACING
 CATALOG = {"secretsmanager:GetSecretValue"} | INTERFACES
@@ -56,6 +58,8 @@ READ = {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 TELL = {"sns:Publish", "kms:GenerateDataKey", "kms:Decrypt"}
 DEAD_LETTERS = {"sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"}
 CALLS = {
+    "answer-clinic-3": CATALOG,
+    "answer-main-campus": CATALOG,
     "ClaimImport": CATALOG | READ,
     "CollectResults": CATALOG | READ,
     "FollowExecution": CATALOG | TELL | DEAD_LETTERS | {"states:DescribeExecution"},
@@ -203,6 +207,13 @@ def test_a_function_ends_before_the_task_that_invokes_it_gives_up(template: Temp
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_a_function_may_do_what_its_code_calls(template: Template, name: str) -> None:
     assert template.allowed(role_of(functions(template)[name])).keys() == BASIC | CALLS[name]
+
+
+@pytest.mark.parametrize("edge", ["clinic-3", "main-campus"])
+def test_a_function_that_answers_an_edge_knows_which_and_no_question_can_name_another(template: Template, edge: str) -> None:
+    properties = functions(template)[f"answer-{edge}"]
+    assert properties["Handler"] == "lambdas.handlers.answer_edge.handler"
+    assert properties["Environment"]["Variables"]["EDGE_ID"] == edge
 
 
 def test_a_function_reads_only_the_prefixes_it_needs(template: Template) -> None:

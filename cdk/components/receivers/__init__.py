@@ -11,7 +11,10 @@ from cdk.sections import Edge
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiverProps:
-    """What a receiver is made of, wherever it runs. `name` is what its resources are called."""
+    """What a receiver is made of, wherever it runs. `name` is what its resources are called.
+
+    `commitment_function`: the ARN of the function that says what was imported; empty where commitment does not wait for that.
+    """
 
     name: str
     edge: str
@@ -20,6 +23,7 @@ class ReceiverProps:
     bucket_name: str
     queue_url: str
     region: str
+    commitment_function: str
 
     def environment(self, spool: str) -> dict[str, str]:
         """The receiver's environment (docs/configuration.md), with its spool in a folder."""
@@ -30,4 +34,15 @@ class ReceiverProps:
             "AHI_INGEST_SPOOL": spool,
             "AHI_INGEST_PORT": str(self.settings.dicom_port),
             "AWS_REGION": self.region,
+            **self.commitment,
+        }
+
+    @property
+    def commitment(self) -> dict[str, str]:
+        """What the environment says of storage commitment, where that is not the default."""
+        if not self.commitment_function:
+            return {}
+        return {
+            "AHI_INGEST_COMMITMENT_AFTER": "healthimaging",
+            "AHI_INGEST_COMMITMENT_FUNCTION": self.commitment_function,
         }

@@ -96,6 +96,7 @@ def _recipe(props: ReceiverProps, bundle: Bundle, artifact: assets.Asset) -> dic
     lifecycle["Setenv"] |= {
         "PYTHONPATH": f"{{artifacts:decompressedPath}}/{artifact.asset_hash}",
         "AWS_REGION": props.region,
+        **props.commitment,
     }
     lifecycle["Run"]["Script"] = f"exec python{PYTHON_VERSION} -m receiver"
     return recipe
