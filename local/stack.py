@@ -146,6 +146,9 @@ class Stack:
             "AHI_INGEST_EDGE_ID": synth.EDGE,
             "AHI_INGEST_BUCKET": outputs["BucketName"],
             "AHI_INGEST_QUEUE_URL": outputs["InboundLocalUrl"],
+            "AHI_INGEST_COMMITMENT_FUNCTION": outputs[
+                "CommitmentFunctionArn"
+            ],  # asked where AHI_INGEST_COMMITMENT_AFTER says so
             "AHI_INGEST_SPOOL": str(self._state / "spool"),
             "AHI_INGEST_HOST": LOOPBACK,
             "AHI_INGEST_PORT": str(self._ports["dicom"]),

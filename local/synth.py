@@ -28,6 +28,7 @@ region = "{REGION}"
 lambda_platform = "this-machine"
 
 [edges.{EDGE}]
+commitment = "healthimaging"
 
 [network]
 vpc = "none"

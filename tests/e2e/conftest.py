@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """One stack for the session, for tests that leave it running."""
-    with RunningStack.start(tmp_path_factory.mktemp("stack")) as running:
+    """One stack for the session, for tests that leave it running. Its storage commitment waits for imports."""
+    env = {"AHI_INGEST_COMMITMENT_AFTER": "healthimaging"}
+    with RunningStack.start(tmp_path_factory.mktemp("stack"), env=env) as running:
         yield running
         assert running.stop() == 0, "`up` did not end in order"
