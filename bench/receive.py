@@ -118,6 +118,12 @@ def _storescu(port: int, folder: Path, kind: Kind, associations: int, run: int) 
         shutil.rmtree(files, ignore_errors=True)
 
 
+def filesystem(folder: Path) -> str:
+    """The type of the file system that holds a folder, such as tmpfs or ext4."""
+    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    return next(mounts[place] for place in (folder, *folder.parents) if place in mounts)
+
+
 def fits(server: Server, kind: Kind, associations: int, client: str) -> bool:
     """Whether a cell can be run: some refuse many associations, and some would keep many large objects in memory."""
     many_large = kind.name == LARGE.name and associations > 1
@@ -144,6 +150,7 @@ def main() -> None:
         for kind, associations in itertools.product(arguments.kinds.split(","), arguments.associations.split(","))
     ]
     conditions = {"client": arguments.client, "workers": WORKERS, "folder": str(arguments.folder)}
+    conditions["filesystem"] = filesystem(arguments.folder.resolve())
     failed: dict[tuple[str, str, int], str] = {}
     run = int(time.time())
     with (
