@@ -6,14 +6,18 @@ On the engine with a fake clock, against the emulator's limiter at the service's
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import workflows
+from contract.manifest import PartSummary
+from lambdas.logic.registering import plan_slices
 from local.healthimaging.errors import ServiceError
 from local.healthimaging.settings import RATES
 from local.healthimaging.throttle import Throttle
 from local.stepfunctions import Engine, FakeClock, TaskError, resources
+from tests.support.stub_pipeline import Pipeline
+from tests.workflows.test_bounds import manifest
 
 JOB_SECONDS = 90
 JOBS_AT_ONCE = 100
@@ -99,3 +103,17 @@ def test_300_associations_in_a_minute_all_complete_and_start_near_the_rate_that_
     assert hospital.starts[-1] < 2 * ARRIVALS / rate
     assert hospital.refused < 10 * ARRIVALS, "each is a transition that is paid for"
     assert hospital.polled_too_often == 0
+
+
+def test_associations_that_share_a_manifest_cost_one_job_and_hardly_more_transitions_than_one_alone() -> None:
+    transitions = {}
+    for images in (1, ARRIVALS):
+        sent = replace(manifest(1), parts=(PartSummary(part=1, objects=images, size_bytes=1),))
+        pipeline = Pipeline(slices=[asdict(planned) for planned in plan_slices(sent)])
+        parent, children = pipeline.run()
+        assert parent.status == "SUCCEEDED"
+        assert len(pipeline.stubs.called("startDICOMImportJob")) == 1
+        events = [event["type"] for one in (parent, *children) for event in one.history]
+        transitions[images] = sum(kind.endswith("StateEntered") for kind in events)
+    assert transitions[1] > 20
+    assert transitions[ARRIVALS] - transitions[1] == 2, "two more slices"
