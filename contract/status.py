@@ -61,6 +61,8 @@ class EdgeStatus:
     upload_lag_seconds: int
     disk_free_bytes: int
     quarantined: int
+    unchecked: int
+    """Objects since the receiver started that could not be checked in full, and are imported all the same."""
     last_objects: tuple[LastObject, ...]
     refused: tuple[Count, ...]
     rejected: tuple[Count, ...]

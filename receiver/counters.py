@@ -56,6 +56,8 @@ class Report:
     announced: int = 0
     quarantined: int = 0
     """Objects, of associations that were announced."""
+    unchecked: int = 0
+    """Objects of these that could not be checked in full: an unknown transfer syntax, or beyond the walk's bounds."""
     announce_buckets: list[int] = field(default_factory=lambda: [0] * len(ANNOUNCE_BUCKETS_SECONDS))
     announce_seconds: float = 0.0
     last_object_at: dict[str, float] = field(default_factory=dict)
@@ -121,7 +123,7 @@ def total(reports: Iterable[Report]) -> Report:
     for one in reports:
         for name in ("objects", "object_bytes", "ended", "refused", "rejected"):
             getattr(result, name).update(getattr(one, name))
-        for name in ("announced", "quarantined", "announce_seconds", "workers", "receiving", "uploading"):
+        for name in ("announced", "quarantined", "unchecked", "announce_seconds", "workers", "receiving", "uploading"):
             setattr(result, name, getattr(result, name) + getattr(one, name))
         for name in ("disk_failed_at", "upload_lag_seconds", "cloud_refusal"):
             setattr(result, name, max(getattr(result, name), getattr(one, name)))
@@ -168,11 +170,12 @@ class Counters:
         with self._lock:
             self._ended.rejected[result_source_reason] += 1
 
-    def association_announced(self, quarantined: int, seconds: float) -> None:
+    def association_announced(self, *, quarantined: int, unchecked: int, seconds: float) -> None:
         """`seconds` after its last object."""
         with self._lock:
             self._ended.announced += 1
             self._ended.quarantined += quarantined
+            self._ended.unchecked += unchecked
             self._ended.announce_seconds += seconds
             self._ended.announce_buckets[bisect_left(ANNOUNCE_BUCKETS_SECONDS, seconds)] += 1
 

@@ -279,7 +279,9 @@ class AssociationUpload:
         if manifest.quarantined and self.uploads.quarantine is not None:
             self.uploads.quarantine.keep_if_possible(manifest, folder.objects())
         seconds = (self.folder.now() - (self._last_received_at or manifest.ended_at)).total_seconds()
-        self.uploads.counters.association_announced(len(manifest.quarantined), max(0.0, seconds))
+        self.uploads.counters.association_announced(
+            quarantined=len(manifest.quarantined), unchecked=self._placement.unchecked, seconds=max(0.0, seconds)
+        )
         _log.info(
             "association announced",
             extra={

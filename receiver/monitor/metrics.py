@@ -45,6 +45,9 @@ def _metrics(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield CounterMetricFamily("ahi_ingest_associations_announced", "Associations in S3 and in SQS.", value=report.announced)
     yield CounterMetricFamily("ahi_ingest_objects_quarantined", "Objects announced as quarantined.", value=report.quarantined)
+    yield CounterMetricFamily(
+        "ahi_ingest_objects_unchecked", "Objects announced that could not be checked in full.", value=report.unchecked
+    )
     announce = HistogramMetricFamily("ahi_ingest_announce_seconds", "From an association's last object to its message.")
     bounds = ["+Inf" if bound == float("inf") else str(bound) for bound in ANNOUNCE_BUCKETS_SECONDS]
     announce.add_metric((), list(zip(bounds, accumulate(report.announce_buckets), strict=True)), report.announce_seconds)

@@ -52,6 +52,7 @@ def status_of(snapshot: Snapshot, edge: str, clock_offset: timedelta | None) -> 
         upload_lag_seconds=int(report.upload_lag_seconds),
         disk_free_bytes=snapshot.disk_free_bytes,
         quarantined=report.quarantined,
+        unchecked=report.unchecked,
         last_objects=tuple(
             LastObject(calling_ae=calling_ae, at=datetime.fromtimestamp(at, UTC))
             for calling_ae, at in sorted(report.last_object_at.items())

@@ -40,6 +40,7 @@ def report(edge: str, *, upload_lag_seconds: int) -> bytes:
             upload_lag_seconds=upload_lag_seconds,
             disk_free_bytes=10**10,
             quarantined=0,
+            unchecked=0,
             last_objects=(),
             refused=(),
             rejected=(),

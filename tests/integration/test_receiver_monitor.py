@@ -26,9 +26,10 @@ def metrics_of(edge: EdgeProcess) -> dict[tuple[str, ...], float]:
 
 def test_what_workers_count_is_added_up_and_outlives_them(aws: Aws, bucket: str, tmp_path: Path) -> None:
     with EdgeProcess.prepare(aws, bucket, tmp_path / "edge", workers=2) as edge:
-        peers = [RawPeer(edge.port, {1: (CT, (EXPLICIT,))}, calling_ae=b"CT_1") for _ in range(4)]
+        contexts = {1: (CT, (EXPLICIT,)), 3: (CT, (b"1.2.3.4.5",))}  # the latter a transfer syntax that nobody knows
+        peers = [RawPeer(edge.port, contexts, calling_ae=b"CT_1") for _ in range(4)]
         for number, peer in enumerate(peers):
-            assert peer.store(b"1.%d" % number, small_data_set()) == 0
+            assert peer.store(b"1.%d" % number, small_data_set(), context_id=3 if number == 3 else 1) == 0
 
         def count(*name: str) -> float:
             return metrics_of(edge).get(name, 0)
@@ -47,6 +48,7 @@ def test_what_workers_count_is_added_up_and_outlives_them(aws: Aws, bucket: str,
         assert count("ahi_ingest_associations_total", "CT_1", "released") == 4
         assert count("ahi_ingest_objects_total", "CT_1") == 4
         assert count("ahi_ingest_announce_seconds_count") == 4
+        assert count("ahi_ingest_objects_unchecked_total") == 1
         assert edge.keys("status/") == {status_key("edge-1")}
         status = from_json(EdgeStatus, edge.content(status_key("edge-1")))
     assert (status.edge, status.open, status.associations) == ("edge-1", 0, ())

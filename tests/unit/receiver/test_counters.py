@@ -53,7 +53,7 @@ def test_ae_titles_that_peers_make_up_are_counted_together_in_each_process_and_i
 def test_a_report_survives_json() -> None:
     counters = counted(1, 2)
     counters.association_rejected("2/3/1")
-    counters.association_announced(1, 0.4)
+    counters.association_announced(quarantined=1, unchecked=2, seconds=0.4)
     report = counters.report()
     assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
 
@@ -69,6 +69,6 @@ def test_what_a_dead_process_counted_stays_and_what_it_held_does_not() -> None:
 def test_the_time_to_announce_falls_into_its_bucket() -> None:
     counters = Counters()
     for seconds in (0.25, 0.26, 10_000):
-        counters.association_announced(0, seconds)
+        counters.association_announced(quarantined=0, unchecked=0, seconds=seconds)
     buckets = dict(zip(ANNOUNCE_BUCKETS_SECONDS, counters.report().announce_buckets, strict=True))
     assert (buckets[0.25], buckets[0.5], buckets[float("inf")], sum(buckets.values())) == (1, 1, 1, 3)

@@ -159,7 +159,9 @@ class FixedObserver(Observer):
 
 def test_the_status_document_tells_how_the_edge_is_and_how_its_clock_differs() -> None:
     cloud = FakeCloud()
-    report = Report(workers=2, last_object_at={"CT": NOW.timestamp()}, rejected=Counter({"2/3/1": 5}), quarantined=1)
+    report = Report(
+        workers=2, last_object_at={"CT": NOW.timestamp()}, rejected=Counter({"2/3/1": 5}), quarantined=1, unchecked=3
+    )
     now = datetime.now(UTC) - timedelta(minutes=10)
     sender = StatusSender(FixedObserver(snapshot(report=report)), cloud, "edge-1", now=lambda: now)
     sender.send()
@@ -170,6 +172,7 @@ def test_the_status_document_tells_how_the_edge_is_and_how_its_clock_differs() -
     assert (status.open, status.sealed, status.spool_bytes, status.spool_oldest_seconds) == (1, 1, 4000, 90)
     assert [(one.calling_ae, one.at) for one in status.last_objects] == [("CT", NOW)]
     assert [(one.code, one.count) for one in status.rejected] == [("2/3/1", 5)]
+    assert status.unchecked == 3
     assert (status.quarantined, status.ready, [one.state for one in status.associations]) == (1, True, ["sealed", "open"])
 
 
