@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 SINGLE_PUT_MAX_BYTES = 8 * 1024 * 1024
 """Above this an object goes in parts of this size, so that `upload workers x this` bounds the memory of uploads."""
 
+_TIMEOUT_SECONDS = 600.0
+"""Of a whole PUT, so that eight of 8 MiB at once may share a line of 1 Mbit/s. obstore knows no limit for silence alone: its
+read timeout runs while a body is sent."""
+_QUICK_MAX_BYTES, _QUICK_TIMEOUT_SECONDS = 768 * 1024, 60.0
+"""What most objects are; the same pace. A connection that died in silence is noticed in this time."""
+
 _PARTS_MAX = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _TRANSIENT = frozenset(
     ("RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "ConditionalRequestConflict")
@@ -83,21 +89,26 @@ class AwsCloud:
         store: S3Config = {"region": self._s3.meta.region_name, "endpoint": endpoint, "checksum_algorithm": "SHA256"}
         if kms_key_id:
             store |= {"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key_id}
-        self._store = S3Store(
-            bucket,
-            config=store,
-            client_options={
-                "allow_http": endpoint.startswith("http:"),
-                "connect_timeout": "5s",
-                "timeout": "600s",  # of a whole request: 8 MiB over an eighth of a slow line
-            },
-            retry_config={"max_retries": 0},
-            credential_provider=credentials,
-        )
+
+        def store_with(timeout_seconds: float) -> S3Store:
+            return S3Store(
+                bucket,
+                config=store,
+                client_options={
+                    "allow_http": endpoint.startswith("http:"),
+                    "connect_timeout": "5s",
+                    "timeout": timedelta(seconds=timeout_seconds),
+                },
+                retry_config={"max_retries": 0},
+                credential_provider=credentials,
+            )
+
+        self._quick_store, self._store = store_with(_QUICK_TIMEOUT_SECONDS), store_with(_TIMEOUT_SECONDS)
 
     def put_bytes(self, key: str, content: bytes) -> None:
         try:
-            obstore.put(self._store, key, content, mode="create", use_multipart=False)
+            store = self._quick_store if len(content) <= _QUICK_MAX_BYTES else self._store
+            obstore.put(store, key, content, mode="create", use_multipart=False)
         except AlreadyExistsError:
             head = self._head(key)
             if head.get("ChecksumSHA256") != _base64(hashlib.sha256(content).digest()):

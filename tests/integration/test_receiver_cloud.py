@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import socket
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO
@@ -166,6 +168,17 @@ def test_what_may_work_later_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> 
         away.put_file("key", file_of(LARGE), len(LARGE))
     with pytest.raises(CloudUnavailableError):
         away.send_message("body")
+
+
+def test_a_server_that_takes_an_object_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        environment(monkeypatch, f"http://{LOOPBACK}:{silent.getsockname()[1]}")
+        monkeypatch.setattr("receiver.aws._QUICK_TIMEOUT_SECONDS", 0.5)
+        cloud = AwsCloud(bucket="bucket", queue_url="http://queue", connections=1)
+        began = time.monotonic()
+        with pytest.raises(CloudUnavailableError, match="PutObject failed"):
+            cloud.put_bytes("instances/1", b"x" * 512 * 1024)
+        assert time.monotonic() - began < 10
 
 
 def test_without_a_region_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
