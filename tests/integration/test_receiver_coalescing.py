@@ -8,11 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from bench.programs import dcmtk
 from contract import Ending
 from tests.integration.test_receiver_disk import FailingDisk
+from tests.support.commitment import Requester, ask
 from tests.support.dicom import ct_series
 from tests.support.receiver import CT, EXPLICIT, Announced, Edge, RawPeer, running_edge, small_data_set, until
 
@@ -105,7 +107,7 @@ def test_after_ten_times_that_a_manifest_is_made_though_more_comes(edge: Edge, m
     seconds = itertools.count(0, NEVER // 2)  # one step and more for each association that ends
     monkeypatch.setattr(edge.receiver._coalescing, "_clock", lambda: next(seconds))
     sent = 0
-    while not edge.cloud.messages:
+    while not edge.cloud.messages and sent < 40:
         store_one(edge, b"1.%d" % sent)
         sent += 1
     assert len(edge.announced()[0].manifest.members) == sent
@@ -176,3 +178,21 @@ def test_how_an_association_ended_is_kept_once_the_disk_takes_it(tmp_path: Path)
         peer.abort()
         (announced,) = edge.announced()
         assert [member.ending for member in announced.manifest.members] == [Ending.RELEASED, Ending.ABORTED]
+
+
+def test_objects_are_committed_while_their_manifest_waits_and_once_it_is_made(edge: Edge, tmp_path: Path) -> None:
+    slices = [pydicom.dcmread(path) for path in ct_series(tmp_path / "ct", 3)]
+    uids = [str(one.SOPInstanceUID) for one in slices]
+    requester = Requester()
+    for number, one in enumerate(slices):
+        with requester.associated(edge.port) as association:
+            assert association.send_c_store(one).Status == 0
+            assert ask(association, *uids[: number + 1])[0] == 0
+            assert requester.told().committed == uids[: number + 1]
+        wait_until_ended(edge)
+    assert edge.cloud.messages == []
+    with requester.associated(edge.port) as association:
+        edge.receiver.drain()
+        assert ask(association, *uids)[0] == 0
+        assert requester.told().committed == uids
+    assert len(edge.announced()[0].manifest.members) == 3
