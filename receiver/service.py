@@ -22,6 +22,7 @@ from receiver.dicom.status import Rejection
 from receiver.disk import Disk
 from receiver.filesystem import FileSystem, LocalFileSystem, UnsyncedFileSystem
 from receiver.listening import Sockets, make_listener, open_sockets, tls_of
+from receiver.memory import give_back_free_memory
 from receiver.reception import AssociationReception, Upload
 from receiver.settings import Settings
 from receiver.spool import AssociationFolder, Spool
@@ -29,7 +30,7 @@ from receiver.spool.quarantine import Quarantine
 from receiver.upload_workers import UploadWorkers
 from receiver.uploads import Uploads
 
-_LEFTOVERS_EVERY_SECONDS = 5.0
+_HOUSEKEEPING_EVERY_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Receiver:
         self._unreadable_told = 0
         self._accepting = False
         self._stopping = threading.Event()
-        self._recovery = threading.Thread(target=self._recover_siblings, name="recovery", daemon=True)
+        self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
 
     @property
     def port(self) -> int:
@@ -134,8 +135,7 @@ class Receiver:
             self._coalescing.start()
         self._listener.start()
         self._accepting = True
-        if self._shared:
-            self._recovery.start()
+        self._housekeeping.start()
 
     def drain(self) -> None:
         """Reject new associations from now on; open ones and uploads go on. May be called again."""
@@ -164,8 +164,7 @@ class Receiver:
         if self._coalescing is not None:
             self._coalescing.close()
         self._listener.end_associations(deadline)
-        if self._shared:
-            self._recovery.join(max(0.0, deadline - time.monotonic()))
+        self._housekeeping.join(max(0.0, deadline - time.monotonic()))
         if not self.uploads.wait_until_done(max(0.0, deadline - time.monotonic())):
             left = self.uploads.open_associations
             _log.warning("uploads left to the next start", extra={"associations": left})
@@ -187,12 +186,14 @@ class Receiver:
             _log.error("a spool folder cannot be read and is left as it is", extra={"folder": path.name, "error": error})
             self._unreadable_told += 1
 
-    def _recover_siblings(self) -> None:
-        while not self._stopping.wait(_LEFTOVERS_EVERY_SECONDS):
-            try:
-                self._recover()
-            except OSError as error:
-                _log.error("recovery failed, will be tried again", extra={"error": error.strerror})
+    def _keep_house(self) -> None:
+        while not self._stopping.wait(_HOUSEKEEPING_EVERY_SECONDS):
+            give_back_free_memory()
+            if self._shared:  # siblings may have died
+                try:
+                    self._recover()
+                except OSError as error:
+                    _log.error("recovery failed, will be tried again", extra={"error": error.strerror})
 
     def rejected(self, rejection: Rejection, *, calling_ae: bytes, called_ae: bytes, peer: str) -> None:
         code = "/".join(map(str, rejection))
