@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cdk.bundle import CA_FILE, Bundle, BundleError, build
+from cdk.bundle import CA_FILE, Bundle, BundleError, build, build_receiver
 from cdk.tools import ROOT
 
 MEBIBYTE = 1024 * 1024
@@ -93,6 +93,12 @@ def test_building_it_elsewhere_gives_the_same_bytes(bundle: Bundle, tmp_path: Pa
     again = build("arm64", build_folder=tmp_path)
     assert again.digest == bundle.digest
     assert again.path.read_bytes() == bundle.path.read_bytes()
+
+
+def test_building_the_receiver_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
+    once, again = (build_receiver("arm64", build_folder=tmp_path / folder) for folder in ("one", "two"))
+    assert again.digest == once.digest
+    assert again.path.read_bytes() == once.path.read_bytes()
 
 
 def test_the_certificate_authorities_of_the_catalog_are_in_it(certificate_authority: Path) -> None:

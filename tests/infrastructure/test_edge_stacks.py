@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cdk.bundle import PYTHON_VERSION
+from cdk.tools import ROOT
 from tests.support.templates import Template, listed, text
 
 if TYPE_CHECKING:
@@ -168,6 +170,22 @@ def test_an_instance_keeps_its_spool_on_a_disk_that_is_encrypted_and_outlives_it
     assert (disk["Properties"]["Encrypted"], disk["DeletionPolicy"]) == (True, "Retain")
     ((_, instance),) = template.of("AWS::EC2::Instance").items()
     assert instance["Properties"]["DisableApiTermination"] is True
+
+
+def test_an_instance_runs_the_packaged_unit_and_what_is_its_own_stands_beside_it(production: Environment) -> None:
+    script = "\n".join(str(text(line)) for line in installation(production.stacks["edge-clinic-3"]))
+    unit = (ROOT / "packaging" / "ahi-ingest.service").read_text()
+    assert f"cat > /etc/systemd/system/ahi-ingest.service <<'END'\n{unit}END\n" in script
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in unit  # for port 104 as no root
+    own = script.split("edge.conf <<'END'\n")[1].split("\nEND")[0].splitlines()
+    assert own[own.index("ExecStart=") + 1] == f"ExecStart=/usr/bin/python{PYTHON_VERSION} -m receiver"
+    assert "UnsetEnvironment=AHI_INGEST_CONFIG" in own
+    assert "Environment=AHI_INGEST_EDGE_ID=clinic-3" in own
+
+
+def test_a_gateway_runs_the_python_that_the_bundle_is_for(production: Environment) -> None:
+    ((_, component),) = production.stacks["edge-main-campus"].of("AWS::GreengrassV2::ComponentVersion").items()
+    assert f"exec python{PYTHON_VERSION} -m receiver" in text(component["Properties"]["InlineRecipe"])
 
 
 def test_a_file_system_is_made_on_a_spools_disk_only_where_there_is_none(production: Environment) -> None:

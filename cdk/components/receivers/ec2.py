@@ -17,10 +17,10 @@ from cdk.acknowledged import acknowledge_wildcards
 from cdk.bundle import PYTHON_VERSION, Bundle
 from cdk.components.receivers import ReceiverProps
 from cdk.stacks.network import NetworkStack
+from cdk.tools import ROOT
 
 _DEVICE = "/dev/sdf"
 _SPOOL = "/var/lib/ahi-ingest/spool"
-_DRAIN_SECONDS = 60  # longer than the receiver's own drain_timeout_seconds
 # What an instance needs to be managed (Systems Manager guide, "ssmmessages, ec2messages API operations"), for no documents
 # but those that an association names.
 _MANAGED = (
@@ -113,30 +113,23 @@ class Ec2Receiver(Construct):
 
 
 def _installation(props: ReceiverProps, bundle: Bundle, artifact_url: str) -> list[str]:
-    """A shell script that may run again and again. A file system is made on the spool's disk only where there is none."""
+    """A shell script that may run again and again. A file system is made on the spool's disk only where there is none.
+
+    The unit is the one of packaging/; what this edge has of its own stands in a drop-in file beside it.
+    """
     python = f"python{PYTHON_VERSION}"
     home = f"/opt/ahi-ingest/{bundle.digest}"
-    unit = [
+    unit = (ROOT / "packaging" / "ahi-ingest.service").read_text(encoding="utf-8").splitlines()
+    of_this_edge = [
         "[Unit]",
-        "Description=ahi-ingest receiver",
-        "After=network-online.target",
         f"RequiresMountsFor={_SPOOL}",
         "[Service]",
+        "ExecStart=",  # what the unit has of these is replaced
         f"ExecStart=/usr/bin/{python} -m receiver",
-        "User=ahi-ingest",
+        "UnsetEnvironment=AHI_INGEST_CONFIG",
         f"Environment=PYTHONPATH={home}",
         *(f"Environment={name}={value}" for name, value in props.environment(_SPOOL).items()),
-        "Restart=always",
-        "RestartSec=2",
-        f"TimeoutStopSec={_DRAIN_SECONDS}",
-        "LimitNOFILE=65536",
-        "NoNewPrivileges=yes",
-        "ProtectSystem=strict",
-        "ProtectHome=yes",
-        "PrivateTmp=yes",
         f"ReadWritePaths={_SPOOL}",
-        "[Install]",
-        "WantedBy=multi-user.target",
     ]
     mount = f"UUID=$(blkid -s UUID -o value $disk) {_SPOOL} xfs defaults,nofail 0 2"
     download = f"aws s3 cp --only-show-errors {artifact_url} /tmp/receiver.zip"
@@ -153,10 +146,14 @@ def _installation(props: ReceiverProps, bundle: Bundle, artifact_url: str) -> li
         f"chown ahi-ingest: {_SPOOL}",
         f"chmod 0700 {_SPOOL}",
         f"test -d {home} || ({download} && {unpack})",
-        "cat > /etc/systemd/system/ahi-ingest.service <<'UNIT'",
-        *unit,
-        "UNIT",
+        *_file("/etc/systemd/system/ahi-ingest.service", unit),
+        "mkdir -p /etc/systemd/system/ahi-ingest.service.d",
+        *_file("/etc/systemd/system/ahi-ingest.service.d/edge.conf", of_this_edge),
         "systemctl daemon-reload",
         "systemctl enable ahi-ingest",
         "systemctl restart ahi-ingest",
     ]
+
+
+def _file(path: str, lines: list[str]) -> list[str]:
+    return [f"cat > {path} <<'END'", *lines, "END"]

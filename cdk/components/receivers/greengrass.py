@@ -16,7 +16,7 @@ from aws_cdk import aws_iot as iot
 from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
-from cdk.bundle import PYTHON_VERSION, Bundle
+from cdk.bundle import Bundle
 from cdk.components.receivers import ReceiverProps
 from cdk.tools import ROOT
 
@@ -98,7 +98,6 @@ def _recipe(props: ReceiverProps, bundle: Bundle, artifact: assets.Asset) -> dic
         "AWS_REGION": props.region,
         **props.commitment,
     }
-    lifecycle["Run"]["Script"] = f"exec python{PYTHON_VERSION} -m receiver"
     return recipe
 
 
