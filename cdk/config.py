@@ -27,6 +27,7 @@ from cdk.sections import (
     Catalog,
     Edge,
     EdgeId,
+    External,
     Imaging,
     Network,
     Operations,
@@ -37,6 +38,10 @@ from cdk.sections import (
     Storage,
     matching,
 )
+from contract.keys import EXTERNAL_PREFIX
+
+_EXTERNAL = EXTERNAL_PREFIX.rstrip("/")
+"""What stands for an edge where objects come without one (lambdas.logic.issuers)."""
 
 _LEFT_FOR_OTHERS = 100
 """Lambda lets an account reserve all but 100 of its concurrency (Lambda guide, "Configuring reserved concurrency")."""
@@ -66,6 +71,7 @@ class Config(Section):
     catalog: Catalog = Catalog()
     imaging: Imaging = Imaging()
     polling: Polling = Polling()
+    external: External = External()
     quotas: Quotas = Quotas()
     operations: Operations = Operations()
     lambda_platform: Literal["arm64", "x86_64", "this-machine"] = Field(
@@ -97,6 +103,8 @@ class Config(Section):
     def default_issuers(self) -> dict[str, str]:
         """Issuers by EDGE and by EDGE/AE_TITLE, as lambdas.logic.issuers takes them."""
         issuers = {name: edge.default_issuer for name, edge in self.edges.items() if edge.default_issuer}
+        if self.external.default_issuer:
+            issuers[_EXTERNAL] = self.external.default_issuer
         return issuers | {f"{name}/{ae}": issuer for name, edge in self.edges.items() for ae, issuer in edge.issuers.items()}
 
     @property
@@ -118,20 +126,11 @@ class Config(Section):
 def _contradictions(config: Config) -> Iterator[str]:
     if len({edge.replace("-", "") for edge in config.edges}) < len(config.edges):
         yield 'edges must differ in more than "-": rename one of those that are alike.'
+    if _EXTERNAL in config.edges:
+        yield f"edges.{_EXTERNAL}: choose another name: what comes without a receiver has this one."
     if config.polling.first_seconds > config.polling.cap_seconds:
         yield "polling.first_seconds must not be above polling.cap_seconds: lower the first, or raise the cap."
-    if config.catalog.new and config.catalog.ca_file is None:
-        yield (
-            f"catalog.ca_file is missing: download {_CERTIFICATE_AUTHORITIES.format(region=config.region)} and name the file, "
-            "or give catalog.secret_arn for a database that exists."
-        )
-    if config.catalog.new and config.network.vpc == "none":
-        yield 'catalog: a new cluster needs a VPC: set network.vpc to "new" or "existing", or give catalog.secret_arn.'
-    if config.network.vpc != "none" and not config.catalog.new and not config.catalog.security_group_id:
-        yield (
-            "catalog.security_group_id is missing: give the security group of the database, so that functions may reach it; "
-            'or set network.vpc = "none" for a database that they reach from outside.'
-        )
+    yield from _catalog_contradictions(config)
     for name, edge in config.edges.items():
         wanted = _IMAGES.get(edge.receiver)
         if wanted and not edge.image.startswith("ami-" if edge.receiver == "ec2" else tuple("0123456789")):
@@ -144,6 +143,25 @@ def _contradictions(config: Config) -> Iterator[str]:
     for path, arn in _arns(config):
         if (region := arn.split(":")[3]) not in ("", config.region):
             yield f"{path} is in {region}, and this environment in {config.region}: give one of the same region."
+
+
+def _catalog_contradictions(config: Config) -> Iterator[str]:
+    if config.catalog.new and config.catalog.ca_file is None:
+        yield (
+            f"catalog.ca_file is missing: download {_CERTIFICATE_AUTHORITIES.format(region=config.region)} and name the file, "
+            "or give catalog.secret_arn for a database that exists."
+        )
+    if config.catalog.new and config.network.vpc == "none":
+        yield 'catalog: a new cluster needs a VPC: set network.vpc to "new" or "existing", or give catalog.secret_arn.'
+    if config.catalog.login == "iam" and not config.catalog.new:
+        yield 'catalog.login is "iam", which is for a new cluster: leave it out with catalog.secret_arn.'
+    if config.catalog.login == "iam" and config.catalog.tls == "off":
+        yield 'catalog.login is "iam", which sends a token as it is: leave out catalog.tls = "off".'
+    if config.network.vpc != "none" and not config.catalog.new and not config.catalog.security_group_id:
+        yield (
+            "catalog.security_group_id is missing: give the security group of the database, so that functions may reach it; "
+            'or set network.vpc = "none" for a database that they reach from outside.'
+        )
 
 
 def _arns(config: Config) -> Iterator[tuple[str, str]]:

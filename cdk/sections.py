@@ -130,6 +130,11 @@ class Catalog(Section):
     port: Annotated[WholeNumber, Field(ge=1, le=65535)] = Field(
         default=3306, description="the port of the existing database, to which its security group is opened"
     )
+    login: Literal["password", "iam"] = Field(
+        default="password",
+        description='how functions log in: "password" (the secret\'s), or "iam" (by their roles, as a user that changes rows '
+        "and nothing else; for a new cluster)",
+    )
     tls: Literal["verify", "off"] = Field(default="verify", description='"verify", or "off" for a database on the same machine')
     ca_file: Path | None = Field(default=None, description="a PEM file with the certificate authorities of the database")
     min_capacity: Annotated[float, Field(ge=0, le=256, multiple_of=0.5)] = Field(
@@ -229,14 +234,20 @@ class Edge(Section):
     )
 
 
+class External(Section):
+    """Objects that reach the bucket's prefix `external/` without a receiver."""
+
+    default_issuer: str = Field(default="", description="the issuer of their PatientIDs, for those that come without one")
+
+
 class Quotas(Section):
-    """The account's quotas (Service Quotas console), from which concurrency settings follow."""
+    """The account's quotas (Service Quotas console), from which concurrency settings follow.
+
+    HealthImaging's own are kept by retries, whatever they are (docs/adr/0009).
+    """
 
     lambda_concurrency: Annotated[WholeNumber, Field(ge=1)] = Field(
         default=1000, description="Lambda's quota of concurrent executions in this account and region"
-    )
-    import_jobs: Annotated[WholeNumber, Field(ge=1)] = Field(
-        default=100, description="HealthImaging's quota of concurrent import jobs (20 in ap-southeast-2)"
     )
 
 

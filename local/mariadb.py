@@ -29,12 +29,14 @@ _INSTALL_HINT = "Install MariaDB: `apt-get install mariadb-server-core mariadb-c
 _SQL_MODE = (
     "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 )
-# The grant is on `ahi_ingest%`, so that tests can make databases of their own beside the catalog's.
+# The grant is on `ahi_ingest%`, so that tests can make databases of their own beside the catalog's. As Aurora's, the user may
+# make others (lambdas.catalog.migration.let_in).
 _INIT_SQL = """\
 CREATE DATABASE IF NOT EXISTS `{database}` CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';
 ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';
-GRANT ALL ON `{database_pattern}%`.* TO '{user}'@'127.0.0.1';
+GRANT ALL ON `{database_pattern}%`.* TO '{user}'@'127.0.0.1' WITH GRANT OPTION;
+GRANT CREATE USER ON *.* TO '{user}'@'127.0.0.1';
 """
 
 

@@ -5,7 +5,7 @@ A deployment migrates before it changes any other function, and every migration 
 
 from __future__ import annotations
 
-from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack, triggers
+from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack, Token, triggers
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
@@ -18,6 +18,7 @@ from cdk.stacks.network import NetworkStack
 
 _VERSION = rds.AuroraMysqlEngineVersion.of("8.0.mysql_aurora.3.10.1", "8.0")
 _DATABASE = "ahi_ingest"
+_FUNCTIONS_USER = "ahi_ingest_functions"
 _MIGRATION = Duration.minutes(14)  # Lambda's limit is 15, and CloudFormation's provider has to hear the end
 _PASSWORD_DAYS = 30
 _IDLE_SECONDS = 120
@@ -46,12 +47,12 @@ class CatalogStack(Stack):
             "MigrateCatalog",
             config=config,
             bundle=bundle,
-            environment=self.environment_of_functions,
+            environment=self._environment_of_owner,
             timeout=_MIGRATION,
             memory_mebibytes=512,
             placement=self.placement,
         ).function
-        self.grant_connect(self.migrate)
+        self._grant_secret(self.migrate)
         if config.catalog.migrate_on_deploy:
             triggers.Trigger(
                 self,
@@ -66,13 +67,45 @@ class CatalogStack(Stack):
     @property
     def environment_of_functions(self) -> dict[str, str]:
         """What a function's environment says about the catalog (lambdas/handlers/environment.py)."""
-        values = {"CATALOG_SECRET_ARN": self._secret_arn, "CATALOG_TLS": self._config.catalog.tls}
-        if self._config.catalog.ca_file:
-            values["CATALOG_CA_FILE"] = f"/var/task/{CA_FILE}"
-        return values
+        if not self._by_iam:
+            return self._tls | {"CATALOG_SECRET_ARN": self._secret_arn}
+        endpoint = self._new.cluster_endpoint
+        return self._tls | {
+            "CATALOG_AUTH": "iam",
+            "CATALOG_HOST": endpoint.hostname,
+            "CATALOG_PORT": Token.as_string(endpoint.port),
+            "CATALOG_USER": _FUNCTIONS_USER,
+            "CATALOG_DATABASE": _DATABASE,
+        }
 
     def grant_connect(self, grantee: iam.IGrantable) -> None:
-        """Let `grantee` learn where the catalog is and how to log in."""
+        """Let `grantee` log in to the catalog as functions do."""
+        if self._by_iam:
+            self._new.grant_connect(grantee, _FUNCTIONS_USER)
+        else:
+            self._grant_secret(grantee)
+
+    @property
+    def _by_iam(self) -> bool:
+        return self._config.catalog.login == "iam"
+
+    @property
+    def _new(self) -> rds.DatabaseCluster:
+        assert self.cluster is not None  # noqa: S101 - the configuration was checked
+        return self.cluster
+
+    @property
+    def _tls(self) -> dict[str, str]:
+        ca_file = {"CATALOG_CA_FILE": f"/var/task/{CA_FILE}"} if self._config.catalog.ca_file else {}
+        return {"CATALOG_TLS": self._config.catalog.tls} | ca_file
+
+    @property
+    def _environment_of_owner(self) -> dict[str, str]:
+        """For the function that migrates: it owns the tables, and makes the user that the others log in as."""
+        user = {"CATALOG_FUNCTIONS_USER": _FUNCTIONS_USER} if self._by_iam else {}
+        return self._tls | {"CATALOG_SECRET_ARN": self._secret_arn} | user
+
+    def _grant_secret(self, grantee: iam.IGrantable) -> None:
         grantee.grant_principal.add_to_principal_policy(
             iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[self._secret_resource])
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from lambdas.catalog.connection import Catalog, CatalogSettings
 
-__all__ = ["Catalog", "CatalogSettings", "migrate"]
+__all__ = ["Catalog", "CatalogSettings", "let_in", "migrate"]
 
 
 def migrate(settings: CatalogSettings) -> list[str]:
@@ -20,3 +20,10 @@ def migrate(settings: CatalogSettings) -> list[str]:
     from lambdas.catalog import migration  # noqa: PLC0415 - yoyo is slow to import, and one function alone needs it
 
     return migration.migrate(settings)
+
+
+def let_in(settings: CatalogSettings, user: str) -> None:
+    """Let functions log in by IAM as `user`, which may read and change rows and nothing else (lambdas.catalog.migration)."""
+    from lambdas.catalog import migration  # noqa: PLC0415
+
+    migration.let_in(settings, user)

@@ -21,6 +21,8 @@ from lambdas.catalog.connection import CatalogSettings, named_error, open_connec
 from lambdas.errors import CatalogUnavailableError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+BY_IAM = "IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS' REQUIRE SSL"
+"""Aurora guide, "Creating a database account using IAM authentication"."""
 _LOCK_SECONDS = 60
 _THERE_ALREADY = {
     1060,  # ER_DUP_FIELDNAME
@@ -40,6 +42,21 @@ def migrate(settings: CatalogSettings) -> list[str]:
             return _apply(settings)
         finally:
             connection.close()
+    except pymysql.Error as error:
+        raise named_error(error) from None
+
+
+def let_in(settings: CatalogSettings, user: str, *, how: str = BY_IAM) -> None:
+    """Make the user that functions log in as: it may read and change rows, and nothing else. May be called again.
+
+    `how` it proves who it is. Raises CatalogUnavailableError, CatalogRefusedError.
+    """
+    try:
+        with open_connection(settings) as connection, connection.cursor() as cursor:
+            name = connection.escape(user)
+            cursor.execute(f"CREATE USER IF NOT EXISTS {name}@'%' {how}")
+            database = settings.database.replace("_", r"\_")  # which stands for any character in a GRANT
+            cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{database}`.* TO {name}@'%'")
     except pymysql.Error as error:
         raise named_error(error) from None
 

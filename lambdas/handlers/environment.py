@@ -2,6 +2,8 @@
 
 CATALOG_SECRET_ARN          a secret in Secrets Manager: {host, port, username, password, dbname}
 CATALOG_AUTH                `password` (default): the secret's; `iam`: a token of RDS, made anew at each connect
+CATALOG_HOST, _PORT, _USER, _DATABASE   where the catalog is, for `iam` without a secret
+CATALOG_FUNCTIONS_USER      the user that MigrateCatalog makes for functions that log in by `iam`; optional
 CATALOG_TLS                 `verify` (default): TLS with a certificate that is checked; `off`: a database on this machine
 CATALOG_CA_FILE             the certificate authorities to trust for it, beside the system's; optional
 DEFAULT_ISSUERS             issuers of PatientIDs that come without one, as JSON (lambdas.logic.issuers); optional
@@ -14,6 +16,7 @@ AWS_ENDPOINT_URL...         boto3's own
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cache
 from typing import TYPE_CHECKING
@@ -40,12 +43,19 @@ def catalog_settings() -> CatalogSettings:
     auth = os.environ.get("CATALOG_AUTH", "password")
     if auth not in ("password", "iam"):
         raise ContractError("CATALOG_AUTH: expected `password` or `iam`")
+    secret_arn = os.environ.get("CATALOG_SECRET_ARN")
     return CatalogSettings.of_secret(
-        read_secret(os.environ["CATALOG_SECRET_ARN"]),
+        read_secret(secret_arn) if secret_arn else _place(),
         tls=os.environ.get("CATALOG_TLS", "verify"),
         ca_file=os.environ.get("CATALOG_CA_FILE") or None,
         make_token=database_token if auth == "iam" else None,
     )
+
+
+def _place() -> str:
+    """What a secret would say, but for the password."""
+    names = {"host": "CATALOG_HOST", "port": "CATALOG_PORT", "username": "CATALOG_USER", "dbname": "CATALOG_DATABASE"}
+    return json.dumps({name: os.environ[variable] for name, variable in names.items()})
 
 
 @cache

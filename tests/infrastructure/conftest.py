@@ -46,7 +46,8 @@ PRODUCTION: dict[str, Any] = {
             "commitment": "healthimaging",
         },
     },
-    "catalog": {"standby": True, "connections": 1000},
+    "catalog": {"standby": True, "connections": 1000, "login": "iam"},
+    "external": {"default_issuer": "ARCHIVE"},
     "storage": {"object_lock_days": 30},
     "operations": {"alarm_email": "on-call@example.org", "log_days": 365},
 }

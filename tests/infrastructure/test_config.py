@@ -69,6 +69,8 @@ def test_the_example_in_the_repository_can_be_used_and_shows_every_setting_and_i
         ("network.subnet_ids", ["subnet-0123456789abcdef0"], "network.availability_zones must name the zone of each"),
         ("lambda_platform", "sparc", 'lambda_platform must be "arm64"'),
         ("catalog.tls", "maybe", 'catalog.tls must be "verify"'),
+        ("catalog.login", "iam", 'catalog.login is "iam", which is for a new cluster'),
+        ("edges.external", {}, "edges.external: choose another name"),
         ("catalog.secret_arn", "catalog", "catalog.secret_arn must be the ARN of a Secrets Manager secret"),
         ("catalog.secret_arn", "", "catalog.ca_file is missing: download https://truststore.pki.rds.amazonaws.com/us-east-1/"),
         ("catalog.ca_file", "cdk/example.toml", "catalog.ca_file must be a PEM file of certificates"),

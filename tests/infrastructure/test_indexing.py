@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lambdas.catalog.external import EXTERNAL
 from lambdas.logic.issuers import default_issuer, parse_issuers
 from tests.infrastructure.conftest import Environment
 from tests.infrastructure.test_ingest_stack import functions
@@ -17,6 +18,7 @@ def test_the_default_issuers_of_edges_and_ae_titles_reach_the_functions_that_ind
         assert default_issuer(issuers, "main-campus", "CT_CLINIC") == "CLINIC"
         assert default_issuer(issuers, "main-campus", "CT_1") == "HOSPITAL"
         assert default_issuer(issuers, "clinic-2", "CT_CLINIC") == ""
+        assert default_issuer(issuers, EXTERNAL, None) == "ARCHIVE"
     for function in smallest.stacks["ingest"].of("AWS::Lambda::Function").values():
         assert "DEFAULT_ISSUERS" not in function["Properties"]["Environment"]["Variables"]
 

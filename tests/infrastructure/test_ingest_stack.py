@@ -53,7 +53,7 @@ FUNCTIONS = {
     "answer-main-campus",
 }
 BASIC = {"logs:CreateLogStream", "logs:PutLogEvents"} | TRACING
-CATALOG = {"secretsmanager:GetSecretValue"} | INTERFACES
+CATALOG = {"rds-db:connect"} | INTERFACES
 READ = {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 TELL = {"sns:Publish", "kms:GenerateDataKey", "kms:Decrypt"}
 DEAD_LETTERS = {"sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"}

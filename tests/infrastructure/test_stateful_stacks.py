@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdk.bundle import CA_FILE
 from tests.support.templates import text
@@ -100,6 +100,30 @@ def test_a_deployment_migrates_the_catalog_before_other_functions_change(product
     assert len(production.stacks["catalog"].of("Custom::Trigger")) == 1
     names = list(production.stacks)
     assert names.index("catalog") < names.index("ingest")
+
+
+def test_functions_log_in_by_their_roles_as_a_user_of_their_own_when_the_configuration_says_so(
+    production: Environment, smallest: Environment
+) -> None:
+    def catalog_of(environment: Environment, stack: str, function: str) -> tuple[dict[str, Any], dict[str, set[str]]]:
+        template = environment.stacks[stack]
+        _, one = template.one("AWS::Lambda::Function", FunctionName=f"{environment.config.prefix}-{function}")
+        return one["Properties"]["Environment"]["Variables"], template.allowed(one["Properties"]["Role"]["Fn::GetAtt"][0])
+
+    variables, allowed = catalog_of(production, "ingest", "IndexObjects")
+    assert (variables["CATALOG_AUTH"], variables["CATALOG_USER"]) == ("iam", "ahi_ingest_functions")
+    assert variables.keys() >= {"CATALOG_HOST", "CATALOG_PORT", "CATALOG_DATABASE"}
+    assert "CATALOG_SECRET_ARN" not in variables
+    (user,) = allowed["rds-db:connect"]
+    assert user.endswith("/ahi_ingest_functions")
+    assert ":dbuser:" in user
+    variables, allowed = catalog_of(production, "catalog", "MigrateCatalog")
+    assert (variables["CATALOG_FUNCTIONS_USER"], "CATALOG_AUTH" in variables) == ("ahi_ingest_functions", False)
+    assert "secretsmanager:GetSecretValue" in allowed
+    variables, allowed = catalog_of(smallest, "ingest", "IndexObjects")
+    assert ("CATALOG_SECRET_ARN" in variables, "rds-db:connect" in allowed) == (True, False)
+    variables, _ = catalog_of(smallest, "catalog", "MigrateCatalog")
+    assert "CATALOG_FUNCTIONS_USER" not in variables
 
 
 def test_functions_trust_the_certificate_authorities_that_the_configuration_names(

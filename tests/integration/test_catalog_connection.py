@@ -157,6 +157,21 @@ def test_an_iam_token_is_the_password_when_the_environment_says_so(lambdas: None
     assert "X-Amz-Signature" in settings.password
 
 
+def test_a_function_that_logs_in_by_iam_needs_no_secret(lambdas: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CATALOG_SECRET_ARN")
+    place = {"HOST": "db.example.org", "PORT": "3307", "USER": "functions", "DATABASE": "ahi_ingest"}
+    for name, value in {"AUTH": "iam", "TLS": "verify", **place}.items():
+        monkeypatch.setenv(f"CATALOG_{name}", value)
+    settings = environment.catalog_settings()
+    assert (settings.host, settings.port, settings.user, settings.database) == (
+        "db.example.org",
+        3307,
+        "functions",
+        "ahi_ingest",
+    )
+    assert settings.password.startswith("db.example.org:3307/?Action=connect&DBUser=functions&")
+
+
 @pytest.fixture(scope="module")
 def tls_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CatalogSettings]:
     """A server for 127.0.0.1 with a certificate of the authority in `ca_file`."""

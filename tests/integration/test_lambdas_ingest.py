@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from pydicom.filebase import DicomBytesIO
 from contract.association import Ending
 from contract.strict import ContractError
 from lambdas import errors
+from lambdas.catalog import Catalog, migration
 from lambdas.catalog.queries import Queries
 from tests.support.catalog import empty, everything, rows
 from tests.support.dicom import ct_series
@@ -20,7 +23,7 @@ from tests.support.lambdas import Run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lambdas.catalog import Catalog
+    from lambdas.catalog import CatalogSettings
     from local.aws import Aws
     from tests.support.associations import Placer
     from tests.support.stepfunctions import StepFunctionsTable
@@ -40,6 +43,22 @@ def _changed(file: bytes) -> bytes:
     buffer = DicomBytesIO()
     read.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def test_functions_need_no_more_than_the_user_that_they_log_in_as_by_iam_may_do(
+    aws: Aws, placer: Placer, migrated_settings: CatalogSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a password: MariaDB has no plugin of AWS'."""
+    for _ in range(2):  # at each deployment
+        migration.let_in(migrated_settings, "functions", how="IDENTIFIED BY 'theirs'")
+    functions = Catalog(lambda: replace(migrated_settings, user="functions", password="theirs"))
+    for name, module in list(sys.modules.items()):
+        if name.startswith("lambdas.handlers.") and hasattr(module, "catalog"):
+            monkeypatch.setattr(module, "catalog", lambda: functions)
+    assert Run(aws=aws, placed=placer.place(_files(tmp_path, 3))).all()["verdict"] == "COMPLETE"
+    with pytest.raises(errors.CatalogRefusedError):
+        functions.transaction(lambda cursor: cursor.execute("DROP TABLE change_log"))
+    functions.close()
 
 
 def test_an_association_ends_complete_with_every_image_set_in_the_catalog(
