@@ -25,6 +25,8 @@ more, and are the whole range where there were fewer.
 - **TCP to file, no DICOM**: the limit of this machine: the same bytes from a socket to a new file, one byte as the answer.
 - None of the peers syncs. **ahi-ingest, object**, as shipped, does before each 0x0000; **ahi-ingest, none** does not.
 - CT objects have 0.5 MiB, tiny ones 22 KiB, a large one 500 MiB in 1,000 frames.
+
+Where the time goes, and what the aims that are not reached would need: [performance.md](performance.md).
 """
 _NAMES = ("receive", "receive-storescu", "receive-disk", "upload", "end_to_end", "index", "scale")
 

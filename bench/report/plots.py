@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,17 @@ _LOOKS = {
 
 
 def ratios(measurement: Measurement, ours: str, peers: Sequence[str], path: Path) -> None:
-    """The ratios to each peer, logarithmic."""
+    """The ratios to each peer, logarithmic: bars upwards are ahead of it, bars downwards behind."""
     chart = pygal.Bar(title=f"{ours}: objects a second, as a ratio to each peer (logarithmic)", logarithmic=True, **_LOOKS)
     chart.x_labels = [title(cell) for cell in measurement.cells]
+    shown: list[float] = [1.0]
     for peer in peers:
         one = [measurement.ratio(ours, peer, cell) for cell in measurement.cells]
+        shown += [ratio.median for ratio in one if ratio]
         chart.add(peer, [ratio.median if ratio else None for ratio in one])
+    if len(shown) > 1:
+        low, high = min(shown) / 1.2, max(shown) * 1.2
+        chart.range, chart.zero, chart.y_labels = (low, high), 1, _marks(low, high, (1, 2, 5))
     _save(chart, path)
 
 
@@ -37,7 +43,17 @@ def growth(heading: str, lines: Mapping[str, Sequence[tuple[float, float]]], pat
     for name, pairs in lines.items():
         first = pairs[0][1]
         chart.add(name, [(size, cost / first) for size, cost in pairs])
+    sizes = [size for pairs in lines.values() for size, _ in pairs] or [1.0]
+    costs = [cost / pairs[0][1] for pairs in lines.values() for _, cost in pairs] or [1.0]
+    chart.x_labels, chart.y_labels = _marks(min(sizes), max(sizes), (1,)), _marks(min(costs), max(costs), (1, 2, 5))
+    chart.x_value_formatter = "{:,.0f}".format
     _save(chart, path)
+
+
+def _marks(low: float, high: float, steps: Sequence[int]) -> list[float]:
+    """Round figures from low to high, for a logarithmic axis."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [mark for power in powers for step in steps if low <= (mark := step * 10.0**power) <= high]
 
 
 def _save(chart: Any, path: Path) -> None:
