@@ -1,7 +1,7 @@
 """Saved CloudWatch Logs Insights queries: the operator's usual questions.
 
-A stack of its own, since local emulators know no such type. Log lines are JSON and carry the association, so that one query
-follows it through every function.
+A stack of its own, since local emulators know no such type. Log lines are JSON and carry the association and X-Ray's trace,
+so that one query follows an association through every function, and leads to its traces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cdk.config import Config
 
 _QUERIES = {
     "One association, from end to end": """\
-fields @timestamp, @log, level, message, error, reason
+fields @timestamp, @log, level, message, error, reason, xray_trace_id
 | filter association = "ASSOCIATION"
 | sort @timestamp asc
 | limit 1000""",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from cdk.tools import ROOT
+from lambdas.handlers.environment import log
 from lambdas.handlers.metrics import Metric
 from tests.support.templates import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
     from tests.infrastructure.conftest import Environment
 
@@ -171,3 +175,21 @@ def test_saved_queries_ask_for_lines_that_the_functions_write(production: Enviro
     assert all(f'"{message}"' in sources for message in asked)
     groups = {group["Properties"]["LogGroupName"] for group in production.stacks["ingest"].of("AWS::Logs::LogGroup").values()}
     assert all(set(one["Properties"]["LogGroupNames"]) <= groups for one in definitions)
+
+
+def test_a_functions_log_line_leads_from_an_association_to_its_trace(
+    production: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda gives the trace's id to the function (guide, "Using Lambda environment variables")."""
+    written = io.StringIO()
+    monkeypatch.setattr(log.registered_handler, "stream", written)
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-65a1b2c3-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1")
+    log.info("Indexed", association="20261124T000000Z-CT-0123abcd")
+    line = json.loads(written.getvalue())
+    assert (line["association"], line["xray_trace_id"]) == (
+        "20261124T000000Z-CT-0123abcd",
+        "1-65a1b2c3-0123456789abcdef01234567",
+    )
+    queries = [one["Properties"] for one in production.stacks["queries"].of("AWS::Logs::QueryDefinition").values()]
+    (one_association,) = [query["QueryString"] for query in queries if query["Name"].endswith("from end to end")]
+    assert "xray_trace_id" in one_association
