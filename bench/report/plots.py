@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pygal
 from pygal.style import CleanStyle
 
 from bench.report.measurement import Measurement, title
+
+# pygal leaves a finder for its plugins behind, of a kind that Python warns of at every import that follows.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PluginImportFixer"]
 
 _LOOKS = {
     "style": CleanStyle(font_family="sans-serif", title_font_size=14, label_font_size=11, legend_font_size=11),

@@ -118,7 +118,8 @@ def of_queues(queues: list[QueueNames]) -> Iterator[AlarmSpec]:
     for queue in queues:
         yield AlarmSpec(
             name=f"{queue.dead_letters}-not-empty",
-            says=f"Messages could not be handled and wait in {queue.dead_letters}: see why, then `ahi-ingest dlq redrive`.",
+            says=f"Messages could not be handled and wait in {queue.dead_letters}: `ahi-ingest queues` says why, and with "
+            f"`--redrive {queue.dead_letters}` gives them back.",
             metric=_of_queue(queue.dead_letters, "ApproximateNumberOfMessagesVisible"),
         )
         if queue.name:
@@ -133,7 +134,7 @@ def of_queues(queues: list[QueueNames]) -> Iterator[AlarmSpec]:
 
 def of_functions(config: Config) -> Iterator[AlarmSpec]:
     """Functions whose failures no state machine sees."""
-    for function in _FUNCTIONS_THAT_NO_MACHINE_WATCHES:
+    for function in (*_FUNCTIONS_THAT_NO_MACHINE_WATCHES, *(f"answer-{edge}" for edge in config.answered_edges)):
         name = f"{config.prefix}-{function}"
         yield AlarmSpec(
             name=f"{function}-errors",
