@@ -172,9 +172,10 @@ A_0 = "20261124T021501Z-CT-00000000"
 
 
 def look_until(process: Process, condition: Callable[[], object]) -> None:
-    """The answers come in another thread."""
+    """The answers come in another thread, which reads the clock when it has one: so the clock goes on meanwhile."""
 
     def looked() -> object:
+        process.clock.now += 0.1
         process.commitments.look()
         return condition()
 
