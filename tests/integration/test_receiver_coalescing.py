@@ -110,8 +110,9 @@ def test_after_ten_times_that_a_manifest_is_made_though_more_comes(edge: Edge, m
     while not edge.cloud.messages and sent < 40:
         store_one(edge, b"1.%d" % sent)
         sent += 1
-    assert len(edge.announced()[0].manifest.members) == sent
-    assert 3 < sent <= 20
+    members = len(edge.announced()[0].manifest.members)
+    assert members <= sent  # who came while it was announced has the next one
+    assert 3 < members <= 20
 
 
 def test_a_full_part_ends_the_sharing(tmp_path: Path) -> None:
