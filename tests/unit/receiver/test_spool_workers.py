@@ -53,6 +53,16 @@ def test_a_worker_takes_over_what_a_dead_one_left_and_leaves_what_a_living_one_f
     assert worker(root).leftovers() == []
 
 
+def test_an_object_with_an_empty_data_set_is_kept_as_its_head_and_others_as_head_and_data(root: Path) -> None:
+    folder = association_with_an_object(worker(root))
+    writer = folder.begin_object(HEAD)
+    for chunks in ([b"ab", b"c"], [b"d"]):
+        writer.write(chunks)
+    writer.commit()
+    assert [stored.path.read_bytes() for stored in folder.objects()] == [HEAD, HEAD + b"abcd"]
+    assert [stored.size_bytes for stored in folder.objects()] == [len(HEAD), len(HEAD) + 4]
+
+
 def test_workers_that_start_at_the_same_time_recover_a_folder_once(root: Path) -> None:
     dead = worker(root)
     association_with_an_object(dead)
