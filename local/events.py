@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from local.aws import Aws
 
-_RULES_KEPT_SECONDS = 2.0
+RULES_KEPT_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class EventBus:
         with self._lock:
             if self._monotonic() >= self._rules_expire:
                 self._rules = self._read_rules()
-                self._rules_expire = self._monotonic() + _RULES_KEPT_SECONDS
+                self._rules_expire = self._monotonic() + RULES_KEPT_SECONDS
             return self._rules
 
     def _read_rules(self) -> Sequence[_Rule]:

@@ -27,6 +27,7 @@ _FUNCTIONS_THAT_NO_MACHINE_WATCHES = (
     "StartExecution",
     "Sweep",
     "WatchEdges",
+    "WatchExecutions",
 )
 _OLDEST_MESSAGE_SECONDS = 900
 _STARTS_REFUSED = 30

@@ -2,7 +2,7 @@
 
     inbound queue of an edge -> StartExecution -> machine `ingest` -> its Lambdas, and machine `import` for each part
     machine `ingest` changes status -> EventBridge -> FollowExecution -> topic of failures
-    every 15 minutes -> Sweep; every 5 minutes -> WatchEdges
+    every minute -> WatchExecutions; every 5 minutes -> WatchEdges; every 15 minutes -> Sweep
     queue `external` of the bucket's events -> IndexExternal
     an edge that asks what was imported -> the function that answers it, and no other edge
 
@@ -63,9 +63,11 @@ _FUNCTIONS = {
     "FollowExecution": _SHORT,
     "Sweep": _Kind(Duration.seconds(600), 512),
     "WatchEdges": _Kind(Duration.seconds(120), 256, share=0),
+    "WatchExecutions": _Kind(Duration.seconds(120), 256),
 }
 _ANSWER = _Kind(Duration.seconds(60), 256)
-_WATCH_EVERY = Duration.minutes(5)
+_WATCH_EXECUTIONS_EVERY = Duration.minutes(1)  # the finest that EventBridge has
+_WATCH_EDGES_EVERY = Duration.minutes(5)
 _SWEEP_EVERY = Duration.minutes(15)
 _MESSAGES_PER_BATCH = 10
 _BATCHES_AT_ONCE = 5
@@ -113,7 +115,8 @@ class IngestStack(Stack):
         self.functions = [*_FUNCTIONS, *self._answers]
         self._follow_executions()
         self._schedule("Sweep", _SWEEP_EVERY)
-        self._schedule("WatchEdges", _WATCH_EVERY)
+        self._schedule("WatchEdges", _WATCH_EDGES_EVERY)
+        self._schedule("WatchExecutions", _WATCH_EXECUTIONS_EVERY)
         self._index_external(storage.external)
         self._grant_to_functions()
         self._grant_to_machines()
@@ -197,7 +200,8 @@ class IngestStack(Stack):
         return Machine(self, construct_id, config=self._config, machine=machine, substitutions=substitutions)
 
     def _follow_executions(self) -> None:
-        """Best effort, as EventBridge is: the events' failures are kept, and the code asks Step Functions for the truth."""
+        """Best effort, as Step Functions tells of its executions: the code asks it for the truth, failures are kept, and
+        WatchExecutions sees what was lost."""
         follow = self._functions["FollowExecution"]
         follow.configure_async_invoke(
             on_failure=destinations.SqsDestination(self._event_dead_letters), retry_attempts=2, max_event_age=Duration.hours(6)
@@ -215,11 +219,10 @@ class IngestStack(Stack):
         )
 
     def _schedule(self, function: str, every: Duration) -> None:
-        """Without retries, since the next run is soon; what failed is kept."""
+        """Without retries, since the next run is soon; what failed is kept, but for what runs each minute anyway."""
         scheduled = self._functions[function]
-        scheduled.configure_async_invoke(
-            on_failure=destinations.SqsDestination(self._event_dead_letters), retry_attempts=0, max_event_age=every
-        )
+        kept = None if every == _WATCH_EXECUTIONS_EVERY else destinations.SqsDestination(self._event_dead_letters)
+        scheduled.configure_async_invoke(on_failure=kept, retry_attempts=0, max_event_age=every)
         events.Rule(
             self,
             f"{function}Due",
@@ -260,9 +263,12 @@ class IngestStack(Stack):
         functions["Sweep"].add_to_role_policy(start_executions)
         executions = executions_arn(self, self._ingest_name)
         describe_executions = iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions])
-        for name in ("RegisterAssociation", "FollowExecution", "Sweep"):
+        for name in ("RegisterAssociation", "FollowExecution", "Sweep", "WatchExecutions"):
             functions[name].add_to_role_policy(describe_executions)
-        for name in ("FollowExecution", "Sweep"):
+        functions["WatchExecutions"].add_to_role_policy(
+            iam.PolicyStatement(actions=["states:ListExecutions"], resources=[self._ingest_arn])
+        )
+        for name in ("FollowExecution", "Sweep", "WatchExecutions"):
             grant_publish(self._failures, functions[name], key=self._objects.key)
 
     def _grant_to_machines(self) -> None:

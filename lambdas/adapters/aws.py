@@ -101,13 +101,14 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What DescribeExecution tells. `error` is empty unless it failed by name."""
+    """What DescribeExecution tells. `error` is empty unless it failed by name; `stopped_at` is None while it runs."""
 
     arn: str
     status: str
     redrive_count: int
     error: str
     input: dict[str, Any]
+    stopped_at: datetime | None = None
 
 
 class Executions:
@@ -145,7 +146,22 @@ class Executions:
             redrive_count=answer.get("redriveCount", 0),
             error=answer.get("error", ""),
             input=document if isinstance(document, dict) else {},
+            stopped_at=answer.get("stopDate"),
         )
+
+    def running(self, state_machine_arn: str) -> set[str]:
+        """The ARNs of the machine's executions that run, as of a moment ago. Raises as `start`."""
+        pages = self._client.get_paginator("list_executions").paginate(
+            stateMachineArn=state_machine_arn, statusFilter="RUNNING"
+        )
+        with _named("states:ListExecutions"):
+            return {one["executionArn"] for page in pages for one in page["executions"]}
+
+    def newest(self, state_machine_arn: str) -> str | None:
+        """The ARN of the machine's execution that was started last, or None. Raises as `start`."""
+        with _named("states:ListExecutions"):
+            found = self._client.list_executions(stateMachineArn=state_machine_arn, maxResults=1)["executions"]
+        return found[0]["executionArn"] if found else None
 
 
 def execution_arn(state_machine_arn: str, name: str) -> str:

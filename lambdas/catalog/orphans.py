@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +15,7 @@ class Kind(enum.StrEnum):
 
     PREFIX_WITHOUT_MANIFEST = "PREFIX_WITHOUT_MANIFEST"
     MANIFEST_WITHOUT_EXECUTION = "MANIFEST_WITHOUT_EXECUTION"
-    EXECUTION_ENDED = "EXECUTION_ENDED"
+    EVENT_LOST = "EVENT_LOST"
     EXECUTION_VANISHED = "EXECUTION_VANISHED"
     UNREADABLE = "UNREADABLE"
 
@@ -48,7 +48,7 @@ class ListedOrphan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAssociation:
-    """An association whose row says that its execution runs, or that it has none yet."""
+    """An association that may have an execution which runs."""
 
     association: str
     edge: str
@@ -77,21 +77,26 @@ _SETTLE = "UPDATE orphan SET settled_at = %(now)s WHERE settled_at IS NULL AND l
 
 _KNOWN = "SELECT association FROM association WHERE edge = %s AND association >= %s"
 
-_OPEN = """
-SELECT association, edge, bucket, sent_at_ms, execution_arn, status_changed_at
-FROM association
-WHERE status IN ('REGISTERED', 'RUNNING') AND status_changed_at < %s
+_COLUMNS = "SELECT association, edge, bucket, sent_at_ms, execution_arn, status_changed_at FROM association"
+_OPEN = f"{_COLUMNS} WHERE status IN ('REGISTERED', 'RUNNING') AND status_changed_at < %s ORDER BY association"
+_ENDED_BUT_HELD = f"""{_COLUMNS}
+WHERE status NOT IN ('REGISTERED', 'RUNNING', 'COMPLETE') AND execution_arn IN %s
 ORDER BY association
 """
 
 
-def record(cursor: Cursor, found: Sequence[Orphan], now: datetime) -> None:
-    """Write what a sweep found; what it did not find any more is settled."""
+def note(cursor: Cursor, found: Sequence[Orphan], now: datetime) -> None:
+    """Write what was found."""
     rows = [
         (str(one.kind), one.association, one.edge, one.detail[:256], one.since, now, now, now if one.settled else None)
         for one in found
     ]
     cursor.execute_rows(_FOUND, rows)
+
+
+def record(cursor: Cursor, found: Sequence[Orphan], now: datetime) -> None:
+    """Write what a sweep found; what it did not find any more is settled."""
+    note(cursor, found, now)
     cursor.execute(_SETTLE, {"now": now})
 
 
@@ -103,6 +108,11 @@ def known(cursor: Cursor, edge: str, first: str) -> set[str]:
 def open_since(cursor: Cursor, before: datetime) -> list[OpenAssociation]:
     """The associations that have been open since before then (UTC)."""
     return [OpenAssociation(**row) for row in cursor.rows(_OPEN, (before,))]
+
+
+def ended_but_held_by(cursor: Cursor, execution_arns: Collection[str]) -> list[OpenAssociation]:
+    """The associations whose row says that they ended badly, though one of these executions holds their lease."""
+    return [OpenAssociation(**row) for row in cursor.rows(_ENDED_BUT_HELD, (list(execution_arns),))] if execution_arns else []
 
 
 def listed(cursor: Cursor, *, settled: bool) -> list[ListedOrphan]:

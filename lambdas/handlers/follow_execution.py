@@ -28,18 +28,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     if followed is None:
         log.info("Followed", association=None, event_status=detail.get("status"))
         return {"association": None}
-    state = followed.state
-    log.info("Followed", association=followed.association, event_status=detail.get("status"), status=state.status)
-    if followed.changed and state.status != RUNNING:
-        count({_METRICS.get(state.status, Metric.ASSOCIATIONS_FAILED): 1})
-        if state.status != COMPLETE:
-            _tell(followed)
+    log.info("Followed", association=followed.association, event_status=detail.get("status"), status=followed.state.status)
+    tell(followed)
     return {"association": followed.association}
 
 
-def _tell(followed: Followed) -> None:
-    failures, state = topic(), followed.state
-    if failures is None:
+def tell(followed: Followed) -> None:
+    """Count a change of the row to an end, and tell the topic of a bad one."""
+    state = followed.state
+    if not followed.changed or state.status == RUNNING:
+        return
+    count({_METRICS.get(state.status, Metric.ASSOCIATIONS_FAILED): 1})
+    failures = topic()
+    if failures is None or state.status == COMPLETE:
         return
     message = {
         "association": followed.association,

@@ -2,7 +2,7 @@
 
     PREFIX_WITHOUT_MANIFEST      objects whose manifest never came     only listed: their edge may still be uploading
     MANIFEST_WITHOUT_EXECUTION   the message was lost, or the event    started, or its end is written down
-    EXECUTION_ENDED              the event of its end was lost         its end is written down
+    EVENT_LOST                   and WatchExecutions did not see it    its end is written down
     EXECUTION_VANISHED           Step Functions does not know it       started again
     UNREADABLE                   a manifest that keeps no contract     only listed
 
@@ -35,8 +35,8 @@ MANIFEST_WITHIN = timedelta(hours=24)
 """How long after its last object an association may be without a manifest: an edge's line may be down for a day."""
 EXECUTION_WITHIN = timedelta(minutes=15)
 """How long a manifest may be without an execution: its message may wait in the queue."""
-EVENT_WITHIN = timedelta(minutes=1)
-"""How long the event of an execution's end may take, before a look at the execution takes its place."""
+EVENT_WITHIN = timedelta(minutes=5)
+"""How long a row may be open before it is looked at here. Lost events are found within a minute or two, by `missed`."""
 
 
 class RunsExecutions(Protocol):
@@ -121,7 +121,7 @@ class Sweep:
         if execution is not None and execution.status in LIVE:
             return None
         settled = self._put_right(row.association, row.edge, execution, row.sent_at_ms)
-        kind = Kind.EXECUTION_ENDED if execution else Kind.EXECUTION_VANISHED
+        kind = Kind.EVENT_LOST if execution else Kind.EXECUTION_VANISHED
         detail = f"execution {execution.status}" if execution else "no execution"
         since = row.status_changed_at.replace(tzinfo=UTC)
         return self._orphan(kind, row.association, row.edge, detail, since, settled=settled)

@@ -47,6 +47,7 @@ UNUSED: dict[str, dict[str, str]] = {
     "RegisterAssociation": {"states:DescribeExecution": "only where another execution held the lease"},
     "StageCopies": {"s3:AbortMultipartUpload": "only where the copy of an object of over 5 GB fails"},
     "Sweep": dict.fromkeys(("s3:GetObject", "sns:Publish", "states:DescribeExecution", "states:StartExecution"), ASTRAY),
+    "WatchExecutions": dict.fromkeys(("sns:Publish", "states:DescribeExecution"), "only where an event was lost"),
 }
 # Of the machines, what Step Functions does by their roles and the local engine by itself.
 BY_STEP_FUNCTIONS = {
@@ -91,7 +92,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[Ca
                     list(send(files, host=host, port=port, calling_ae=calling_ae, called_ae="ANY"))
                     ended(catalog, calling_ae)
             aws.sqs.send_message(QueueUrl=endpoints["queues"]["inbound"], MessageBody="no message of ours")
-            for function in ("Sweep", "WatchEdges"):
+            for function in ("Sweep", "WatchEdges", "WatchExecutions"):
                 aws.functions.invoke(FunctionName=f"ahi-ingest-local-{function}")
             functions = stack.of_functions[0].calls
             wait_until(

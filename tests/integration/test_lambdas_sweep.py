@@ -93,7 +93,7 @@ def test_a_row_whose_event_was_lost_says_how_its_execution_ended(
     step_functions.put(placed.association, json.dumps(placed.document))
     assert found(catalog, bucket) == [], "it runs"
     step_functions.put(placed.association, json.dumps(placed.document), status=status)
-    assert found(catalog, bucket) == [("EXECUTION_ENDED", placed.association, f"execution {status}", True)]
+    assert found(catalog, bucket) == [("EVENT_LOST", placed.association, f"execution {status}", True)]
     assert [row["status"] for row in rows(catalog, "association")] == [expected]
     assert found(catalog, bucket) == []
 

@@ -1,4 +1,4 @@
-"""Step Functions as the Lambdas see it: StartExecution and DescribeExecution, answered from a table."""
+"""Step Functions as the Lambdas see it: StartExecution, DescribeExecution and ListExecutions, answered from a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def execution_arn(name: str) -> str:
 
 @dataclass
 class StepFunctionsTable:
-    """`executions` by ARN, as DescribeExecution answers. A name is started once; `down` answers 500 to everything."""
+    """`executions` by ARN in the order of their starts, as DescribeExecution answers. A name is started once; `down` answers
+    500 to everything. What ended did so long ago, unless `put` says when."""
 
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
     down: bool = False
@@ -29,7 +30,16 @@ class StepFunctionsTable:
         self._endpoint = AwsEndpoint(self._answer)
         self.url = self._endpoint.url
 
-    def put(self, name: str, document: str = "{}", *, status: str = "RUNNING", error: str = "", redrive_count: int = 0) -> str:
+    def put(
+        self,
+        name: str,
+        document: str = "{}",
+        *,
+        status: str = "RUNNING",
+        error: str = "",
+        redrive_count: int = 0,
+        stopped_at: float = 1.79e9 + 60,
+    ) -> str:
         """Let there be an execution, as it is now; its ARN."""
         arn = execution_arn(name)
         self.executions[arn] = {
@@ -40,16 +50,22 @@ class StepFunctionsTable:
             "startDate": 1.79e9,
             "input": document,
             "redriveCount": redrive_count,
-        } | ({"error": error} if error else {})
+        }
+        self.executions[arn] |= {"error": error} if error else {}
+        self.executions[arn] |= {} if status == "RUNNING" else {"stopDate": stopped_at}
         return arn
 
     def _answer(self, method: str, path: str, body: Any) -> tuple[int, Mapping[str, str], Any]:
         if self.down:
             return 500, _JSON, {"__type": "InternalServerError"}
-        if "stateMachineArn" in body:
+        if "name" in body:
             if execution_arn(body["name"]) in self.executions:
                 return 400, _JSON, {"__type": "ExecutionAlreadyExists", "message": "Execution Already Exists"}
             return 200, _JSON, {"executionArn": self.put(body["name"], body["input"]), "startDate": 1.79e9}
+        if "stateMachineArn" in body:
+            wanted = body.get("statusFilter")
+            listed = [one for one in reversed(self.executions.values()) if wanted in (None, one["status"])]
+            return 200, _JSON, {"executions": listed[: body.get("maxResults", 1000)]}
         found = self.executions.get(body["executionArn"])
         if found is None:
             return 400, _JSON, {"__type": "ExecutionDoesNotExist", "message": "Execution Does Not Exist"}

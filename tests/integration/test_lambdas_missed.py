@@ -1,0 +1,194 @@
+"""Events that were lost: whoever looks each minute brings the rows in line, and asks the catalog only where that may be so."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lambdas import errors
+from lambdas.catalog.queries import Queries
+from lambdas.handlers import watch_executions
+from lambdas.handlers.environment import executions
+from lambdas.logic.missed import EVENT_WITHIN, MissedEvents
+from tests.support.dicom import ct_series
+from tests.support.lambdas import CONTEXT, Run
+from tests.support.stepfunctions import MACHINE, execution_arn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lambdas.catalog import Catalog
+    from local.aws import Aws
+    from tests.support.associations import PlacedAssociation, Placer
+    from tests.support.stepfunctions import StepFunctionsTable
+
+pytestmark = pytest.mark.usefixtures("lambdas")
+
+NOW = datetime.now(UTC) + timedelta(hours=1)
+
+
+@pytest.fixture
+def run(aws: Aws, placer: Placer, tmp_path: Path) -> Run:
+    """An association that has registered."""
+    run = Run(aws=aws, placed=placer.place([path.read_bytes() for path in ct_series(tmp_path, 1)]))
+    run.register()
+    return run
+
+
+@pytest.fixture
+def missed() -> MissedEvents:
+    return MissedEvents()
+
+
+def look(missed: MissedEvents, catalog: Catalog) -> list[tuple[str, str]]:
+    """What a look changes: associations, and how they are now."""
+    return [(one.association, one.state.status) for one in missed.look(catalog, executions(), MACHINE, NOW)]
+
+
+def put(table: StepFunctionsTable, placed: PlacedAssociation, status: str = "RUNNING", **more: object) -> str:
+    return table.put(placed.association, json.dumps(placed.document), status=status, **more)  # type: ignore[arg-type]
+
+
+def status_of(catalog: Catalog, run: Run) -> tuple[str, str | None, int]:
+    row = Queries(catalog).association(run.placed.association)
+    assert row is not None
+    return row.status, row.error, row.redrive_count
+
+
+@pytest.mark.parametrize(
+    ("execution", "expected"),
+    [
+        ({"status": "TIMED_OUT"}, ("TIMED_OUT", "States.Timeout", 0)),
+        ({"status": "ABORTED"}, ("ABORTED", None, 0)),
+        ({"status": "FAILED", "error": "Catalog.Unavailable"}, ("FAILED", "Catalog.Unavailable", 0)),
+        ({"status": "SUCCEEDED"}, ("COMPLETE", None, 0)),
+    ],
+)
+def test_a_row_whose_event_was_lost_says_how_its_execution_ended(
+    *,
+    run: Run,
+    catalog: Catalog,
+    missed: MissedEvents,
+    step_functions: StepFunctionsTable,
+    execution: dict[str, str],
+    expected: tuple[str, str | None, int],
+) -> None:
+    put(step_functions, run.placed)
+    assert look(missed, catalog) == [], "it runs"
+    put(step_functions, run.placed, **execution)
+    assert look(missed, catalog) == [(run.placed.association, expected[0])]
+    assert status_of(catalog, run) == expected
+    [noted] = Queries(catalog).orphans(settled=True)
+    assert (noted.kind, noted.detail) == ("EVENT_LOST", f"execution {execution['status']}")
+    assert noted.settled_at is not None
+    assert look(missed, catalog) == []
+
+
+def test_a_redrive_whose_event_was_lost_shows_as_running_and_then_how_it_ended(
+    run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable
+) -> None:
+    put(step_functions, run.placed, "ABORTED")
+    look(missed, catalog)
+    put(step_functions, run.placed, "RUNNING", redrive_count=1)
+    assert look(missed, catalog) == [(run.placed.association, "RUNNING")]
+    put(step_functions, run.placed, "TIMED_OUT", redrive_count=1)
+    assert look(missed, catalog) == [(run.placed.association, "TIMED_OUT")]
+    assert status_of(catalog, run) == ("TIMED_OUT", "States.Timeout", 1)
+
+
+def test_an_end_of_this_moment_is_left_to_its_event_and_looked_at_again(
+    run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable
+) -> None:
+    just_now = (NOW - EVENT_WITHIN + timedelta(seconds=1)).timestamp()
+    put(step_functions, run.placed, "ABORTED", stopped_at=just_now)
+    assert look(missed, catalog) == []
+    put(step_functions, run.placed, "ABORTED", stopped_at=just_now - 1)
+    assert look(missed, catalog) == [(run.placed.association, "ABORTED")]
+
+
+def test_a_catalog_is_asked_only_while_something_runs_and_once_after(
+    *,
+    run: Run,
+    catalog: Catalog,
+    missed: MissedEvents,
+    step_functions: StepFunctionsTable,
+    placer: Placer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+    real = catalog.transaction
+
+    def transaction(work: Any) -> Any:
+        asked.append(work)
+        return real(work)
+
+    monkeypatch.setattr(catalog, "transaction", transaction)
+
+    def asks() -> bool:
+        asked.clear()
+        look(missed, catalog)
+        return bool(asked)
+
+    put(step_functions, run.placed)
+    assert [asks(), asks()] == [True, True]
+    put(step_functions, run.placed, "SUCCEEDED")
+    assert [asks(), asks(), asks()] == [True, False, False]
+    put(step_functions, placer.place(), "FAILED")  # began and ended between two looks
+    assert [asks(), asks()] == [True, False]
+    put(step_functions, run.placed, redrive_count=1)
+    assert asks()
+
+
+def test_a_look_that_failed_is_made_again(
+    *,
+    run: Run,
+    catalog: Catalog,
+    missed: MissedEvents,
+    step_functions: StepFunctionsTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert look(missed, catalog) == [], "nothing runs, and nothing has"
+    put(step_functions, run.placed, "ABORTED")
+
+    def away(work: object) -> None:
+        raise errors.CatalogUnavailableError("it is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "transaction", away)
+        with pytest.raises(errors.CatalogUnavailableError):
+            look(missed, catalog)
+    assert look(missed, catalog) == [(run.placed.association, "ABORTED")]
+
+
+def test_what_step_functions_does_not_know_is_left_to_the_sweep_and_keeps_nobody_awake(
+    run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert look(missed, catalog) == []
+    assert status_of(catalog, run)[0] == "RUNNING"
+    monkeypatch.setattr(catalog, "transaction", None)
+    assert look(missed, catalog) == []
+
+
+def test_executions_that_run_are_read_from_one_list_and_not_asked_for_one_by_one(
+    run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(step_functions, run.placed)
+    monkeypatch.setattr(executions(), "describe", None)
+    assert look(missed, catalog) == []
+    assert executions().running(MACHINE) == {execution_arn(run.placed.association)}
+
+
+def test_the_function_tells_of_a_lost_end_as_of_one_that_came(
+    run: Run, step_functions: StepFunctionsTable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watch_executions, "_MISSED", MissedEvents())
+    put(step_functions, run.placed, "TIMED_OUT")
+    capsys.readouterr()
+    assert watch_executions.handler({}, CONTEXT) == {"followed": 1}
+    written = capsys.readouterr().out
+    assert '"AssociationsFailed":[1.0]' in written
+    assert '"OrphansSettled":[1.0]' in written
+    assert watch_executions.handler({}, CONTEXT) == {"followed": 0}
