@@ -16,7 +16,7 @@ from console.options import DEFAULT_STATE, StackName, State, fail, sentences
 from lambdas.catalog.ledger import LedgerCounts
 from lambdas.catalog.queries import Association, Queries
 
-OPEN_STATUSES = {"RUNNING"}
+OPEN_STATUSES = {"REGISTERED", "RUNNING"}
 _POLL_SECONDS = 0.5
 
 

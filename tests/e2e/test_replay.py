@@ -9,10 +9,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pydicom
 import pytest
 
 from lambdas.catalog import Catalog, CatalogSettings
 from lambdas.catalog.queries import Queries, connect
+from lambdas.logic.claiming import SERVICE_FAULT_RETRIES
 from tests.support.associations import PlacedAssociation, Placer
 from tests.support.catalog import rows
 from tests.support.console import ahi_ingest
@@ -218,6 +220,36 @@ def test_failures_are_found_by_error_and_study_and_a_replay_that_is_broken_off_t
     for one in placed:
         wait_for_status(queries, one, "COMPLETE")
         assert len(queries.import_jobs(one.association)) == 2
+
+
+def test_one_replay_imports_what_failed_of_several_associations_and_each_of_the_originals_turns_green(
+    stack: RunningStack, queries: Queries, placer: Placer
+) -> None:
+    study = pydicom.uid.generate_uid()
+    placed = [placer.place(ct_small_with_uids_of_their_own(count, StudyInstanceUID=study)) for count in (3, 2, 2)]
+    faulted = [entry.key.rpartition("/")[2] for one in placed[:2] for entry in one.entries[1:]]
+    set_faults(stack.healthimaging, keys=[{"suffix": name, "error": "server"} for name in faulted])
+    originals = [one.association for one in placed]
+    for one in placed:
+        announce(stack, one.message)
+    for one in placed[:2]:
+        wait_for_status(queries, one, "INCOMPLETE")
+    wait_for_status(queries, placed[2], "COMPLETE")
+    set_faults(stack.healthimaging)
+
+    replayed = ahi_ingest(stack, "replay", "--study", study, "--failed-only", "--per-second", "10", "--wait")
+    assert replayed.returncode == 0, replayed.stdout
+    for one, count in zip(placed[:2], (2, 1), strict=True):
+        assert f"imported again: {count} object(s) of part(s) 1" in replayed.stdout
+        wait_for_status(queries, one, "COMPLETE")
+        assert {row.import_status for row in queries.stored_objects(one.association)} == {"IMPORTED"}
+        *before, last = queries.import_jobs(one.association)
+        assert [(job.imported, job.failed) for job in before] == [(1, count), *[(0, count)] * SERVICE_FAULT_RETRIES]
+        assert (last.imported, last.failed) == (count, 0)  # what failed, and nothing else
+        assert last.input_s3_uri.endswith(f"/retries/local/{one.association}/1/{last.attempt}/")
+    assert len(queries.import_jobs(placed[2].association)) == 1
+    executions = {name: status for name, status in stack.executions().items() if name.startswith(tuple(originals))}
+    assert executions == dict.fromkeys(originals, "SUCCEEDED")  # and no restart of them
 
 
 def test_what_cannot_be_asked_is_said(stack: RunningStack) -> None:

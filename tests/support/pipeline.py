@@ -52,12 +52,14 @@ def announce(stack: RunningStack, message: bytes) -> None:
     stack.aws.sqs.send_message(QueueUrl=stack.endpoints["queues"]["inbound"], MessageBody=message.decode())
 
 
-def ct_small_with_uids_of_their_own(count: int) -> list[bytes]:
-    """So many Part 10 files, each another instance of CT_small's series."""
+def ct_small_with_uids_of_their_own(count: int, **attributes: str) -> list[bytes]:
+    """So many Part 10 files, each another instance of CT_small's series, but for these attributes."""
     files = []
     for _ in range(count):
         data = pydicom.dcmread(BUNDLED / "test_files" / "CT_small.dcm")
         data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        for keyword, value in attributes.items():
+            setattr(data, keyword, value)
         file = BytesIO()
         data.save_as(file)
         files.append(file.getvalue())
