@@ -129,7 +129,7 @@ class Bench:
 
     def index_ours(self, placed: PlacedAssociation) -> int:
         """As IndexObjects does, one slice after the other; how many bytes were fetched."""
-        catalog, storage = Catalog(lambda: self.ours), Storage(self.aws.s3)
+        catalog, storage = Catalog(lambda: self.ours), Storage(self.aws.session, endpoint_url=self.aws.endpoint_url)
         fetched = 0
         for one in plan_slices(placed.manifest):
             wanted = Slice(

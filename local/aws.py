@@ -32,7 +32,7 @@ class Aws:
 
     def __init__(self, endpoint_url: str) -> None:
         self.endpoint_url = endpoint_url
-        self._session = boto3.Session(
+        self.session = boto3.Session(
             aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
         )
         self._config = Config(
@@ -45,42 +45,42 @@ class Aws:
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
-        return self._session.client("cloudformation", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("cloudformation", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def events(self) -> EventBridgeClient:
-        return self._session.client("events", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("events", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def functions(self) -> LambdaClient:
-        return self._session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("lambda", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def medical_imaging(self) -> HealthImagingClient:
         """`endpoint_url` is the HealthImaging emulator's here; its host has no `runtime-` prefix, unlike AWS's."""
         config = self._config.merge(Config(inject_host_prefix=False))
-        return self._session.client("medical-imaging", endpoint_url=self.endpoint_url, config=config)
+        return self.session.client("medical-imaging", endpoint_url=self.endpoint_url, config=config)
 
     @cached_property
     def s3(self) -> S3Client:
-        return self._session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("s3", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def secrets(self) -> SecretsManagerClient:
-        return self._session.client("secretsmanager", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("secretsmanager", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def sqs(self) -> SQSClient:
-        return self._session.client("sqs", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("sqs", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def ssm(self) -> SSMClient:
-        return self._session.client("ssm", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("ssm", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
     def stepfunctions(self) -> SFNClient:
         """`endpoint_url` is our engine's, or the AWS emulator's, which holds definitions but does not run them here."""
-        return self._session.client("stepfunctions", endpoint_url=self.endpoint_url, config=self._config)
+        return self.session.client("stepfunctions", endpoint_url=self.endpoint_url, config=self._config)
 
 
 @lru_cache(maxsize=4)

@@ -68,7 +68,8 @@ class Cloud:
 
     @cached_property
     def storage(self) -> Storage:
-        return Storage(self._client("s3"))
+        with told("s3"):
+            return Storage(self._session, endpoint_url=self._endpoint_urls.get("s3"))
 
     @cached_property
     def objects(self) -> Objects:

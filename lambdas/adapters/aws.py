@@ -1,21 +1,28 @@
 """S3, SQS, SNS, Step Functions and Secrets Manager, with their failures as ours.
 
-The only module of `lambdas` that imports boto3.
+The only module of `lambdas` that imports boto3 and obstore.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import obstore
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from lambdas.errors import StorageNotFoundError, StorageRefusedError, StorageUnavailableError
 
@@ -27,6 +34,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
+    from obstore import GetOptions
+
+_log = logging.getLogger(__name__)
 
 READS_AT_ONCE = 16
 """How many ranged GETs of one function run side by side: enough to hide S3's latency, and connections for all of them."""
@@ -49,11 +59,25 @@ _THROTTLED = {
 }
 
 
-class Storage:
-    """Objects in S3. Safe to share between threads."""
+_QUICK_TIMEOUT_SECONDS = 10.0
+"""Of a range by obstore, from asking to its last byte; boto3, which asks then, waits longer."""
+_CREDENTIALS_TTL = timedelta(minutes=5)  # less than what botocore's credentials are still good for when it hands them out
 
-    def __init__(self, client: S3Client | None = None) -> None:
-        self._client = client or boto3.client("s3", config=_CONFIG)
+
+class Storage:
+    """Objects in S3. Safe to share between threads.
+
+    Ranges, of which indexing reads one and more an object, go by obstore: a fifth of boto3's processor time. It asks once;
+    whatever it cannot do boto3 does, with its retries and its names for what is wrong.
+    """
+
+    def __init__(
+        self, session: boto3.Session | None = None, *, endpoint_url: str | None = None, config: Config = _CONFIG
+    ) -> None:
+        self._session = session or boto3.Session()
+        self._client: S3Client = self._session.client("s3", endpoint_url=endpoint_url, config=config)
+        self._stores: dict[str, S3Store] = {}
+        self._making_store = Lock()
 
     def read(self, bucket: str, key: str) -> bytes:
         """A whole object. Raises StorageNotFoundError, StorageUnavailableError, StorageRefusedError."""
@@ -65,6 +89,41 @@ class Storage:
 
         Raises as `read`.
         """
+        try:
+            return self._read_range_quickly(bucket, key, first, count, version_id)
+        except (BaseError, OSError, ValueError) as error:
+            content = self._read_range(bucket, key, first, count, version_id)
+            _log.warning("boto3 read a range that obstore could not: %s", type(error).__name__)
+            return content
+
+    def _read_range_quickly(self, bucket: str, key: str, first: int, count: int, version_id: str | None) -> bytes:
+        """Raises BaseError, OSError, and ValueError for a key that obstore would not take as it is."""
+        if key != key.strip("/"):
+            raise ValueError
+        options: GetOptions = {"range": (first, first + count)}
+        if version_id is not None:
+            options["version"] = version_id
+        return bytes(obstore.get(self._store(bucket), key, options=options).bytes())
+
+    def _store(self, bucket: str) -> S3Store:
+        with self._making_store:
+            if bucket not in self._stores:
+                endpoint = self._client.meta.endpoint_url
+                self._stores[bucket] = S3Store(
+                    bucket,
+                    config={"region": self._client.meta.region_name, "endpoint": endpoint},
+                    client_options={
+                        "allow_http": endpoint.startswith("http:"),
+                        "connect_timeout": "5s",
+                        "timeout": timedelta(seconds=_QUICK_TIMEOUT_SECONDS),
+                        "user_agent": f"obstore app/{os.environ.get('AWS_SDK_UA_APP_ID', 'ahi-ingest')}",
+                    },
+                    retry_config={"max_retries": 0},
+                    credential_provider=Boto3CredentialProvider(self._session, ttl=_CREDENTIALS_TTL),
+                )
+            return self._stores[bucket]
+
+    def _read_range(self, bucket: str, key: str, first: int, count: int, version_id: str | None) -> bytes:
         where: GetObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Range": f"bytes={first}-{first + count - 1}"}
         if version_id is not None:
             where["VersionId"] = version_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
+from functools import cache
 
 
 class Kind(enum.Enum):
@@ -123,6 +124,7 @@ ATTRIBUTES: Mapping[Level, Mapping[str, Kind]] = {
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
+@cache
 def column(keyword: str) -> str:
     """A keyword in snake_case: `SOPClassUID` is `sop_class_uid`."""
     return _WORD_START.sub("_", keyword).lower()

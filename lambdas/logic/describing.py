@@ -7,11 +7,8 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
 
 import pydicom.config
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
 
 from contract.manifest import Entry
 from lambdas.catalog.attributes import ATTRIBUTES, Level, column
@@ -25,19 +22,21 @@ VALUES_MAX_CHARACTERS = 4_000_000
 """How much text an object may say about itself: as UTF-8 it fits into MySQL's MEDIUMTEXT, and its rows into one statement."""
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_TAGS = [
+_COLUMNS = {level: [(name, column(name), kind) for name, kind in kinds.items()] for level, kinds in ATTRIBUTES.items()}
+TAGS = frozenset(
     tag_of(keyword) for keyword in ("SpecificCharacterSet", *_UIDS, *(name for level in ATTRIBUTES.values() for name in level))
-]
+)
+"""Of the elements that `describe` needs of a header."""
 
 
 def describe(header: Header, *, object_order: str, listed: Entry | None = None, default_issuer: str = "") -> Described:
-    """The object's rows. Raises UnreadableError.
+    """The rows of an object, of a header with the elements of TAGS. Raises UnreadableError.
 
     A UID that the data set lacks is taken from where the manifest lists the object: there the receiver put what it read or
     was told. `default_issuer` is who issued a PatientID that comes without an issuer (lambdas.logic.issuers).
     """
     with _lenient() as warned:
-        values = Values(_parse(header), warned)
+        values = Values(header, warned)
         uids = {name: uid_column(values.text(name) or str(getattr(listed, column(name), ""))) for name in _UIDS}
         if uids["SOPInstanceUID"] is None:
             raise UnreadableError("it has no SOP Instance UID")
@@ -71,21 +70,14 @@ def _lenient() -> Iterator[list[warnings.WarningMessage]]:
         logger.disabled = was_disabled
 
 
-def _parse(header: Header) -> Dataset:
-    try:
-        return read_dataset(BytesIO(header.data_set), header.implicit_vr, header.little_endian, specific_tags=list(_TAGS))
-    except Exception as error:  # noqa: BLE001 - whatever a broken object does to pydicom is that object's reason
-        raise UnreadableError(f"pydicom cannot read it ({type(error).__name__})") from None
-
-
 def _level_values(level: Level, values: Values, object_order: str) -> LevelValues:
     found: dict[str, ColumnValue] = {}
     raw: dict[str, str] = {}
     notes: dict[str, str] = {}
-    for keyword, kind in ATTRIBUTES[level].items():
+    for keyword, name, kind in _COLUMNS[level]:
         value = values.column_value(keyword, kind)
         if value.shown is not None:
-            found[column(keyword)] = value.shown
+            found[name] = value.shown
         if value.raw is not None:
             raw[keyword] = value.raw
         if value.note is not None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 FIRST_READ_BYTES = 16 * 1024
 """A header without private blobs is of 2 to 10 KiB; a second read costs S3's latency, which many side by side hide."""
 _SECOND_READ_BYTES = 64 * 1024
+LARGE_BYTES = 1024 * 1024
 HEADER_MAX_BYTES = 64 * 1024 * 1024
 _NEST_MAX = 64
 
@@ -27,10 +29,14 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 _PREAMBLE_BYTES = 128
 _UNDEFINED = 0xFFFFFFFF
+_STRUCTS = {
+    is_little: (struct.Struct(f"{order}HH2sH"), struct.Struct(f"{order}L")) for is_little, order in ((True, "<"), (False, ">"))
+}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_GROUP = 0x7FE0
-# PS3.5 7.1.2: these have two reserved bytes and a length of four.
+# PS3.5 7.1.2: these have two reserved bytes and a length of four. The others that it names are short.
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 ReadRange = Callable[[int, int], bytes]
 """(first, count) -> bytes, fewer at the object's end."""
@@ -40,11 +46,25 @@ class UnreadableError(Exception):
     """The object cannot be read as DICOM. The text is the reason to record; it quotes no value."""
 
 
+class Element(NamedTuple):
+    """Where an element's value stands in `Header.data_set`. `vr` is empty where the element has none."""
+
+    vr: str
+    first: int
+    end: int
+    is_delimited: bool
+    """Whether its length is undefined: then the delimiter is part of the value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A data set up to and with group 0028, inflated, in whole elements. `transfer_syntax_uid` is empty without file meta."""
+    """A data set up to and with group 0028, inflated, in whole elements. `transfer_syntax_uid` is empty without file meta.
+
+    `elements` are those that were asked for, by tag: of one that comes twice the last.
+    """
 
     data_set: bytes
+    elements: Mapping[int, Element]
     implicit_vr: bool
     little_endian: bool
     transfer_syntax_uid: str
@@ -59,42 +79,55 @@ class _MoreError(Exception):
         self.size_bytes = size_bytes
 
 
-def read_header(read_range: ReadRange, size_bytes: int) -> Header:
-    """Fetch and delimit the header of an object of `size_bytes`. Raises UnreadableError, and what `read_range` raises."""
+def read_header(
+    read_range: ReadRange,
+    size_bytes: int,
+    tags: Container[int] = (),
+    before_large: Callable[[], object] = lambda: None,
+) -> Header:
+    """Fetch and delimit the header of an object of `size_bytes`, and find the elements with these tags.
+
+    `before_large` is called, once or more, before it takes more than LARGE_BYTES, or is inflated to nobody knows how much.
+    Raises UnreadableError, and what `read_range` raises.
+    """
     buffer = b""
     wanted = FIRST_READ_BYTES
     while True:
         wanted = min(wanted, size_bytes)
         if wanted > HEADER_MAX_BYTES:
             raise UnreadableError(f"its header goes beyond {HEADER_MAX_BYTES} bytes")
+        if wanted > LARGE_BYTES:
+            before_large()
         fetched = read_range(len(buffer), wanted - len(buffer)) if wanted > len(buffer) else b""
         if len(fetched) != wanted - len(buffer):
             raise UnreadableError(f"it has {len(buffer) + len(fetched)} bytes in S3, and {size_bytes} in the manifest")
         buffer += fetched
         try:
-            return _delimit(buffer, whole=len(buffer) == size_bytes)
+            return _delimit(buffer, tags, before_large, whole=len(buffer) == size_bytes)
         except _MoreError as more:
             if len(buffer) == size_bytes:  # inflated to the limit, and not to the header's end
                 raise UnreadableError(f"its header goes beyond {HEADER_MAX_BYTES} bytes") from None
             wanted = max(more.size_bytes + FIRST_READ_BYTES, 2 * len(buffer), _SECOND_READ_BYTES)
 
 
-def _delimit(buffer: bytes, *, whole: bool) -> Header:
+def _delimit(buffer: bytes, tags: Container[int], before_large: Callable[[], object], *, whole: bool) -> Header:
     first, transfer_syntax_uid = _file_meta(buffer, whole=whole)
     data_set = buffer[first:]
     deflated = transfer_syntax_uid == DEFLATED
     if deflated:
+        before_large()
         data_set, whole = _inflated(data_set, whole=whole)
     little_endian = _little_endian(data_set, transfer_syntax_uid)
     walk = _Walk(data_set, little_endian=little_endian, whole=whole)
     try:
-        end = walk.header_end()
+        end, elements = walk.header(tags)
     except _MoreError as more:
         if deflated:
             raise _MoreError(0) from None  # how far to read on, nobody knows
         raise _MoreError(first + more.size_bytes) from None
     return Header(
         data_set=data_set[:end],
+        elements=elements,
         implicit_vr=not data_set[4:6].isalpha(),
         little_endian=little_endian,
         transfer_syntax_uid=transfer_syntax_uid,
@@ -121,7 +154,7 @@ def _file_meta(buffer: bytes, *, whole: bool) -> tuple[int, str]:
     at = first = _PREAMBLE_BYTES + 4 if has_preamble else 0
     transfer_syntax_uid = ""
     while buffer[at : at + 2] == b"\x02\x00":
-        tag, length, value_at = walk.element(at)
+        tag, _, length, value_at = walk.element(at)
         at = walk.after(tag, length, value_at)
         if tag == 0x00020010:
             transfer_syntax_uid = buffer[value_at:at].rstrip(b"\0 ").decode("latin-1")
@@ -147,38 +180,42 @@ class _Walk:
 
     def __init__(self, buffer: bytes, *, little_endian: bool, whole: bool) -> None:
         self._buffer = buffer
+        self._size = len(buffer)
         self._whole = whole
-        order = "<" if little_endian else ">"
-        self._tag = struct.Struct(order + "HH")
-        self._short = struct.Struct(order + "H")
-        self._long = struct.Struct(order + "L")
+        self._head, self._long = _STRUCTS[little_endian]
 
-    def header_end(self) -> int:
-        """Where the header ends. Raises _MoreError, UnreadableError."""
-        at = 0
-        while not (self._whole and at == len(self._buffer)):
-            tag, length, value_at = self.element(at)
+    def header(self, tags: Container[int]) -> tuple[int, dict[int, Element]]:
+        """Where the header ends, and the elements with these tags. Raises _MoreError, UnreadableError."""
+        at, elements = 0, {}
+        while not (self._whole and at == self._size):
+            tag, vr, length, value_at = self.element(at)
             if tag >> 16 > LAST_GROUP:
                 break
             at = self.after(tag, length, value_at)
-        return at
+            if tag in tags:
+                elements[tag] = Element(vr.decode(), value_at, at, length == _UNDEFINED)
+        return at, elements
 
-    def element(self, at: int) -> tuple[int, int, int]:
-        """(tag, length, where the value is) of the element at `at`, which has a VR if one is seen there (PS3.5 7.1)."""
-        self._need(at + 8)
-        group, number = self._tag.unpack_from(self._buffer, at)
-        tag, vr = group << 16 | number, self._buffer[at + 4 : at + 6]
+    def element(self, at: int) -> tuple[int, bytes, int, int]:
+        """(tag, VR, length, where the value is) of the element at `at`, which has a VR if one is seen there (PS3.5 7.1)."""
+        if at + 8 > self._size:
+            self._need(at + 8)
+        group, number, vr, length = self._head.unpack_from(self._buffer, at)
+        tag = group << 16 | number
+        if vr in _SHORT_VRS and group != 0xFFFE:
+            return tag, vr, length, at + 8
         if group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
-            return tag, self._long.unpack_from(self._buffer, at + 4)[0], at + 8
+            return tag, b"", self._long.unpack_from(self._buffer, at + 4)[0], at + 8
         if vr in _LONG_VRS:
             self._need(at + 12)
-            return tag, self._long.unpack_from(self._buffer, at + 8)[0], at + 12
-        return tag, self._short.unpack_from(self._buffer, at + 6)[0], at + 8
+            return tag, vr, self._long.unpack_from(self._buffer, at + 8)[0], at + 12
+        return tag, vr, length, at + 8
 
     def after(self, tag: int, length: int, value_at: int, depth: int = 0) -> int:
         """Where the element after this one begins; all of this one is in the buffer."""
         if length != _UNDEFINED:
-            self._need(value_at + length, tag)
+            if value_at + length > self._size:
+                self._need(value_at + length, tag)
             return value_at + length
         if depth > _NEST_MAX:
             raise UnreadableError(f"its sequences nest deeper than {_NEST_MAX}")
@@ -188,7 +225,7 @@ class _Walk:
         """Past a sequence of undefined length, or the fragments of encapsulated pixels (PS3.5 7.5, A.4)."""
         while True:
             self._need(at + 8, sequence)
-            tag, length, at = self.element(at)
+            tag, _, length, at = self.element(at)
             if tag == _SEQUENCE_END:
                 return at
             if tag != _ITEM:
@@ -199,17 +236,17 @@ class _Walk:
                 continue
             while True:
                 self._need(at + 8, sequence)
-                tag, length, value_at = self.element(at)
+                tag, _, length, value_at = self.element(at)
                 if tag == _ITEM_END:
                     at = value_at
                     break
                 at = self.after(tag, length, value_at, depth + 1)
 
     def _need(self, end: int, tag: int | None = None) -> None:
-        if end > len(self._buffer):
+        if end > self._size:
             if self._whole:
                 within = f"within {_name(tag)}" if tag is not None else "within an element's tag and length"
-                raise UnreadableError(f"it is cut short: it ends {within}, {end - len(self._buffer)} bytes too early")
+                raise UnreadableError(f"it is cut short: it ends {within}, {end - self._size} bytes too early")
             raise _MoreError(end)
 
 

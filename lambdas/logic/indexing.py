@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, RLock
 
 from contract.manifest import Entry
 from contract.strict import ContractError
@@ -14,12 +15,14 @@ from lambdas.catalog import Catalog, associations
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.objects import Described, IndexedObject, Listed, write_indexed
 from lambdas.errors import StorageNotFoundError, UnknownAssociationError
-from lambdas.logic.describing import describe
+from lambdas.logic.describing import TAGS, describe
 from lambdas.logic.header import ReadRange, UnreadableError, read_header
 from lambdas.logic.issuers import DefaultIssuers, default_issuer
 from lambdas.logic.manifests import list_part
 
 _describing = Lock()
+_large = RLock()
+"""Held from before a header is large until it is described, so that no more than one of them is in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +109,17 @@ def look(read_range: ReadRange, size_bytes: int, *, object_order: str, listed: E
     It is described as soon as it is read, so that no more headers are in memory than are read at once; one at a time, since
     pydicom's settings are the process's.
     """
-    try:
-        header = read_header(read_range, size_bytes)
-    except UnreadableError as error:
-        return Looked(outcome=str(error))
-    except StorageNotFoundError:
-        return Looked(outcome="S3 has no such object")
-    outcome: Described | str
-    try:
-        with _describing:
-            outcome = describe(header, object_order=object_order, listed=listed, default_issuer=issuer)
-    except UnreadableError as error:
-        outcome = str(error)
+    with ExitStack() as held:
+        try:
+            header = read_header(read_range, size_bytes, TAGS, before_large=lambda: held.enter_context(_large))
+        except UnreadableError as error:
+            return Looked(outcome=str(error))
+        except StorageNotFoundError:
+            return Looked(outcome="S3 has no such object")
+        outcome: Described | str
+        try:
+            with _describing:
+                outcome = describe(header, object_order=object_order, listed=listed, default_issuer=issuer)
+        except UnreadableError as error:
+            outcome = str(error)
     return Looked(outcome=outcome, transfer_syntax_uid=header.transfer_syntax_uid, header_bytes=header.fetched_bytes)

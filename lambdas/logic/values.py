@@ -11,28 +11,30 @@ import math
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from functools import cache
-from typing import cast
+from functools import cache, cached_property
+from io import BytesIO
+from typing import Literal, NamedTuple
 
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, VR
 
 from lambdas.catalog.attributes import Kind
 from lambdas.catalog.objects import ColumnValue
+from lambdas.logic.header import Header, UnreadableError
 
 _INTEGER_MAX = 2**31 - 1
 _YEAR_MIN = 1000  # MySQL's DATE begins here
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FREE_TEXT = {VR.LT, VR.ST, VR.UT}  # spaces before it count (PS3.5 6.2)
-_LISTS_OF_TEXT = {VR.AE, VR.AS, VR.CS, VR.DA, VR.DS, VR.DT, VR.IS, VR.LO, VR.PN, VR.SH, VR.TM, VR.UC, VR.UI}
+_TEXTS = _FREE_TEXT | {VR.AE, VR.AS, VR.CS, VR.DA, VR.DS, VR.DT, VR.IS, VR.LO, VR.PN, VR.SH, VR.TM, VR.UC, VR.UI}
+
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _ASCII = {"", "ISO_IR 6", "ISO 2022 IR 6"}  # PS3.3 C.12.1.1.2
 
@@ -42,8 +44,7 @@ _UNKNOWN_CHARACTER_SET = "not ASCII, and the object's character set is none that
 _UNCONVERTED = "not of its value representation: shown as Latin-1"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """What a column shows, the value as it is in the object where that is something else, and a note on it."""
 
     shown: ColumnValue = None
@@ -51,8 +52,10 @@ class Value:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Texts:
+_NOTHING = Value()
+
+
+class _Texts(NamedTuple):
     """The values of an element without padding, by its VR when it is of that; `raw` and `note` as in Value."""
 
     vr: str = ""
@@ -60,39 +63,51 @@ class _Texts:
     raw: str | None = None
     note: str | None = None
 
+    @property
+    def joined(self) -> str | None:
+        """As one text: the values of one that should be single and is not, as they came."""
+        return ("\\".join(self.values) if len(self.values) > 1 else self.values[0]) or None if self.values else None
+
+
+_ABSENT = _Texts()
+
 
 @cache
-def tag_of(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> int:
     """The tag of a keyword of the catalog's."""
     tag = tag_for_keyword(keyword)
     assert tag is not None, keyword  # noqa: S101 - attributes.py is wrong
-    return Tag(tag)
+    return tag
 
 
 class Values:
-    """The values of a data set by keyword, whatever became of the others. `warned` grows by what pydicom warns of."""
+    """The values of a header by keyword, whatever became of the others. `warned` grows by what pydicom warns of.
 
-    def __init__(self, data_set: Dataset, warned: Sequence[warnings.WarningMessage]) -> None:
-        self._data_set = data_set
+    Those of plain text and whole numbers, nearly all, are taken as they stand; pydicom reads the header for others alone.
+    """
+
+    def __init__(self, header: Header, warned: Sequence[warnings.WarningMessage]) -> None:
+        self._header = header
+        self._byte_order: Literal["little", "big"] = "little" if header.little_endian else "big"
         self._warned = warned
-        self._present = {int(tag) for tag in data_set.keys()}  # noqa: SIM118 - iterating converts every value
         self._read: dict[str, _Texts] = {}
         self._character_sets = self._texts("SpecificCharacterSet").values
 
     def text(self, keyword: str) -> str | None:
-        """The value as one text: those of one that should be single and is not, as they came."""
-        return "\\".join(self._texts(keyword).values) or None
+        """The value as one text. Raises UnreadableError."""
+        return self._texts(keyword).joined
 
     def column_value(self, keyword: str, kind: Kind) -> Value:
-        """The value as a column of that kind."""
-        texts, text = self._texts(keyword), self.text(keyword)
+        """The value as a column of that kind. Raises UnreadableError."""
+        texts = self._texts(keyword)
+        text = texts.joined
         if text is None:
-            return Value()
+            return _NOTHING
         match kind:
             case Kind.TEXT:
                 return Value(text, texts.raw, texts.note)
             case Kind.MULTIPLE:
-                return Value(json.dumps(list(texts.values), ensure_ascii=False), texts.raw, texts.note)
+                return Value(_as_json(texts.values), texts.raw, texts.note)
             case Kind.CODES:
                 if texts.vr != VR.SQ:
                     return Value(None, text, "no sequence of codes")
@@ -105,37 +120,50 @@ class Values:
                 note = "no number" if shown is None else None
             case Kind.DATE:
                 shown = day = _date(text)
-                note = "no date" if day is None else "a date in an older form" if text != f"{day:%Y%m%d}" else None
+                note = "no date" if day is None else "a date in an older form" if len(text) != 8 else None
         return Value(shown, text if note else None, note)
 
     def _texts(self, keyword: str) -> _Texts:
-        if keyword not in self._read:
-            self._read[keyword] = self._read_texts(keyword)
-        return self._read[keyword]
+        texts = self._read.get(keyword)
+        if texts is None:
+            texts = self._read[keyword] = self._read_texts(tag_of(keyword))
+        return texts
 
-    def _read_texts(self, keyword: str) -> _Texts:
-        tag = tag_of(keyword)
-        if int(tag) not in self._present:
-            return _Texts()
-        read = cast("DataElement | RawDataElement", self._data_set.get_item(tag))  # pydicom's hint leaves out the latter
-        plain = _plain(read) if isinstance(read, RawDataElement) else None
-        return plain or self._converted_texts(tag, read.value)
+    def _read_texts(self, tag: int) -> _Texts:
+        element = self._header.elements.get(tag)
+        if element is None:
+            return _ABSENT
+        if element.is_delimited:
+            return self._converted_texts(tag, None)
+        value = self._header.data_set[element.first : element.end]
+        return _plain(element.vr or dictionary_VR(tag), value, self._byte_order) or self._converted_texts(tag, value)
 
-    def _converted_texts(self, tag: BaseTag, undecoded: object) -> _Texts:
-        """The values as pydicom converts and decodes them."""
-        raw = _clean(undecoded.decode("latin-1")) if isinstance(undecoded, bytes) else None
-        warned_before = len(self._warned)
+    @cached_property
+    def _data_set(self) -> Dataset:
+        """As pydicom reads it. Raises UnreadableError."""
+        header = self._header
         try:
-            element = self._data_set[tag]
+            return read_dataset(
+                BytesIO(header.data_set), header.implicit_vr, header.little_endian, specific_tags=[*header.elements]
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a broken object does to pydicom is that object's reason
+            raise UnreadableError(f"pydicom cannot read it ({type(error).__name__})") from None
+
+    def _converted_texts(self, tag: int, undecoded: bytes | None) -> _Texts:
+        """The values as pydicom converts and decodes them. Raises UnreadableError."""
+        data_set, warned_before = self._data_set, len(self._warned)
+        raw = _clean(undecoded.decode("latin-1")) if undecoded is not None else None
+        try:
+            element = data_set[tag]
             found = _converted(element.VR, element.value)
         except Exception:  # noqa: BLE001 - a value that pydicom cannot convert keeps its raw form
-            return _Texts(values=[raw], note=_UNCONVERTED) if raw else _Texts()
+            return _Texts(values=[raw], note=_UNCONVERTED) if raw else _ABSENT
         if not any(found):
-            return _Texts()
+            return _ABSENT
         if element.VR in CUSTOMIZABLE_CHARSET_VR or element.VR == VR.PN:
             if len(self._warned) > warned_before:
                 return _Texts(element.VR, found, raw, _UNDECODED)
-            if isinstance(undecoded, bytes) and not undecoded.isascii():
+            if undecoded is not None and not undecoded.isascii():
                 return _Texts(element.VR, found, None, self._doubt())
         return _Texts(element.VR, found)
 
@@ -146,15 +174,19 @@ class Values:
         return None if all(one in python_encoding for one in self._character_sets) else _UNKNOWN_CHARACTER_SET
 
 
-def _plain(read: RawDataElement) -> _Texts | None:
-    """The values of text in ASCII, which need none of pydicom's conversions: nearly all are so. None for anything else."""
-    vr = read.VR or dictionary_VR(read.tag)
-    if vr not in _LISTS_OF_TEXT or not isinstance(read.value, bytes) or not read.value.isascii() or b"\x1b" in read.value:
+def _plain(vr: str, value: bytes, byte_order: Literal["little", "big"]) -> _Texts | None:
+    """The values of text in ASCII and of US, which need none of pydicom's conversions. None for anything else."""
+    if vr == VR.US and len(value) % 2 == 0:
+        found = [str(int.from_bytes(value[at : at + 2], byte_order)) for at in range(0, len(value), 2)]
+    elif vr not in _TEXTS or not value.isascii() or b"\x1b" in value:
         return None
-    if vr == VR.PN and b"=" in read.value:  # groups, of which pydicom leaves out empty ones at the end
+    elif vr in _FREE_TEXT:
+        found = [value.decode().rstrip(" \0")]
+    elif vr == VR.PN and b"=" in value:  # groups, of which pydicom leaves out empty ones at the end
         return None
-    found = [one.strip(" \0") for one in read.value.decode("ascii").split("\\")]
-    return _Texts(vr, found) if any(found) else _Texts()
+    else:
+        found = [one.strip(" \0") for one in value.decode().split("\\")]
+    return _Texts(vr, found) if any(found) else _ABSENT
 
 
 def _converted(vr: str, value: object) -> list[str]:
@@ -168,7 +200,7 @@ def _code(item: Dataset) -> str:
     """An item of a code sequence (PS3.3 8.8): its value, coding scheme and meaning, as JSON."""
     value = next((item.get(name) for name in ("CodeValue", "LongCodeValue", "URNCodeValue") if item.get(name)), "")
     texts = (value, item.get("CodingSchemeDesignator"), item.get("CodeMeaning"))
-    return json.dumps([_clean(str(text or "")) for text in texts], ensure_ascii=False)
+    return _as_json([_clean(str(text or "")) for text in texts])
 
 
 def _clean(value: str, *, free_text: bool = False) -> str:

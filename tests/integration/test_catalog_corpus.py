@@ -64,7 +64,7 @@ def test_every_file_that_pydicom_bundles_is_indexed_as_dcmread_reads_it_or_has_i
         first=0,
         count=len(contents),
     )
-    result = index_slice(catalog, Storage(aws.s3), whole, {})
+    result = index_slice(catalog, Storage(aws.session, endpoint_url=aws.endpoint_url), whole, {})
     assert result.indexed + result.not_indexed == len(contents) > 150
     assert result.fetched_bytes < 70 * 1024 * len(contents)
 

@@ -32,7 +32,7 @@ def _index(catalog: Catalog, aws: Aws, placed: PlacedAssociation, issuers: Mappi
         first=0,
         count=len(placed.entries),
     )
-    return index_slice(catalog, Storage(aws.s3), whole, issuers)
+    return index_slice(catalog, Storage(aws.session, endpoint_url=aws.endpoint_url), whole, issuers)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_indexers_side_by_side_on_one_study_lose_nothing(
     placed = [placer.place(files), placer.place(files)]
     for association in placed:
         _register(catalog, association)
-    storage = Storage(aws.s3)
+    storage = Storage(aws.session, endpoint_url=aws.endpoint_url)
     slices = [_slice(one, first, 3) for one in placed for first in range(0, 24, 3)]
 
     def index(order: int) -> int:

@@ -6,7 +6,6 @@ import traceback
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import boto3
 import pytest
 from botocore.config import Config
 
@@ -163,7 +162,7 @@ def test_an_association_that_was_never_registered_is_said_to_be_unknown(placer: 
 
 
 def test_s3_is_told_apart_by_what_it_answers(aws: Aws, bucket: str) -> None:
-    storage = Storage(aws.s3)
+    storage = Storage(aws.session, endpoint_url=aws.endpoint_url)
     aws.s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")
     aws.s3.put_object(Bucket=bucket, Key="empty", Body=b"")
     assert storage.read(bucket, "k") == b"0123456789"
@@ -175,17 +174,39 @@ def test_s3_is_told_apart_by_what_it_answers(aws: Aws, bucket: str) -> None:
         storage.read(bucket, "none")
     with pytest.raises(errors.StorageRefusedError):
         storage.read("no-such-bucket-0", "k")
-    patient = Config(retries={"total_max_attempts": 1}, connect_timeout=1)
-    away = boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{free_port()}",
-        region_name="us-east-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-        config=patient,
-    )
+    patient = Config(retries={"total_max_attempts": 1})
+    away = Storage(aws.session, endpoint_url=f"http://127.0.0.1:{free_port()}", config=patient)
     with pytest.raises(errors.StorageUnavailableError):
-        Storage(away).read(bucket, "k")
+        away.read(bucket, "k")
+    with pytest.raises(errors.StorageUnavailableError):
+        away.read_range(bucket, "k", 0, 1)
+
+
+def test_a_range_of_s3_is_told_apart_by_what_s3_answers_too(aws: Aws, bucket: str) -> None:
+    storage = Storage(aws.session, endpoint_url=aws.endpoint_url)
+    with pytest.raises(errors.StorageNotFoundError):
+        storage.read_range(bucket, "none", 0, 1)
+    with pytest.raises(errors.StorageRefusedError):
+        storage.read_range("no-such-bucket-0", "k", 0, 1)
+
+
+@pytest.mark.parametrize("key", ["/k", "k/", "a//k", "a/../k", "a/./k", "ä b+c%41~", "*{}[]<>|\\^`#?&=k", "k\tk"])
+def test_a_range_is_of_the_key_as_it_is_whatever_that_holds(aws: Aws, bucket: str, key: str) -> None:
+    for other in ("k", "a/k", "ä b+cA~"):
+        aws.s3.put_object(Bucket=bucket, Key=other, Body=b"of another")
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=b"0123456789")
+    assert Storage(aws.session, endpoint_url=aws.endpoint_url).read_range(bucket, key, 2, 3) == b"234"
+
+
+def test_a_range_is_of_the_version_that_is_asked_for(aws: Aws, bucket: str) -> None:
+    aws.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first, second = (aws.s3.put_object(Bucket=bucket, Key="k", Body=body)["VersionId"] for body in (b"first", b"second"))
+    storage = Storage(aws.session, endpoint_url=aws.endpoint_url)
+    assert [storage.read_range(bucket, "k", 0, 9, version_id=one) for one in (first, second, None)] == [
+        b"first",
+        b"second",
+        b"second",
+    ]
 
 
 def _call(name: str, placer: Placer) -> tuple[Callable[[dict[str, Any], Any], dict[str, Any]], dict[str, Any]]:

@@ -18,7 +18,7 @@ from contract.strict import ContractError
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.attributes import Level
 from lambdas.catalog.objects import Described, LevelValues
-from lambdas.logic.describing import VALUES_MAX_CHARACTERS, describe
+from lambdas.logic.describing import TAGS, VALUES_MAX_CHARACTERS, describe
 from lambdas.logic.header import UnreadableError, read_header
 from lambdas.logic.issuers import default_issuer, parse_issuers
 from lambdas.logic.order import object_order
@@ -35,7 +35,7 @@ def listed(file: bytes) -> Entry:
 
 
 def described(file: bytes, as_listed: Entry | None = None, default_issuer: str = "") -> Described:
-    header = read_header(lambda first, count: file[first : first + count], len(file))
+    header = read_header(lambda first, count: file[first : first + count], len(file), TAGS)
     return describe(header, object_order=ORDER, listed=as_listed or listed(file), default_issuer=default_issuer)
 
 
