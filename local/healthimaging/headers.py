@@ -17,7 +17,7 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset, read_partial
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, HTJ2KLosslessRPCL
 from pydicom.valuerep import TEXT_VR_DELIMS
 
 from contract.uids import is_uid, uid_from_wire
@@ -66,12 +66,17 @@ _SUPPORTED_TRANSFER_SYNTAXES = frozenset(
 )
 
 
+# What is stored as it came; anything else is stored as HTJ2K, lossless (Developer Guide, "Supported transfer syntaxes").
+_KEPT_TRANSFER_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 91, *range(100, 109), 112, 203))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """One object that can be imported. `patient`, `study` and `series` hold the normalized attributes that are present."""
 
     key: str
     transfer_syntax_uid: str
+    stored_transfer_syntax_uid: str
     patient: Mapping[str, str]
     study: Mapping[str, str]
     series: Mapping[str, str]
@@ -154,6 +159,7 @@ def _header(key: str, transfer_syntax_uid: str, values: Mapping[str, str], pixel
     return Header(
         key=key,
         transfer_syntax_uid=transfer_syntax_uid,
+        stored_transfer_syntax_uid=transfer_syntax_uid if transfer_syntax_uid in _KEPT_TRANSFER_SYNTAXES else HTJ2KLosslessRPCL,
         patient=level(PATIENT_KEYWORDS),
         study=level(STUDY_KEYWORDS),
         series=level(SERIES_KEYWORDS),

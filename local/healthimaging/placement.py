@@ -4,6 +4,7 @@
 - The first set of a series is its primary set, version 1, unless it disagrees with a primary set of its study.
 - More objects that agree with the primary set, new or again, make its next version; the newest copy of an instance wins.
 - Objects that disagree make a new, non-primary set for each job: nothing is ever merged into a non-primary set.
+- Objects with which an image set would have too much metadata are refused, all of them that the job brings for it.
 
 Source: AWS HealthImaging Developer Guide, "Understanding image sets". It groups by StudyDate, AccessionNumber, PatientID,
 StudyInstanceUID, StudyID, SeriesInstanceUID and SeriesNumber, and calls a difference in any normalized attribute a conflict.
@@ -35,6 +36,13 @@ class ImageSet:
     keys: tuple[str, ...]
 
 
+# Of the newest copy of each instance.
+_METADATA_BYTES = (
+    "SELECT sum(length(CAST(attributes AS BLOB))) FROM instance AS this WHERE image_set_id = :id AND version ="
+    " (SELECT max(version) FROM instance WHERE image_set_id = :id AND sop_instance_uid = this.sop_instance_uid)"
+)
+
+
 @dataclass(frozen=True)
 class _Metadata:
     patient: str
@@ -42,13 +50,30 @@ class _Metadata:
     series: str
 
 
-def place(db: sqlite3.Connection, datastore_id: str, headers: Sequence[Header], now: float) -> list[ImageSet]:
-    """Put the objects of one job, in the order of their keys, into image sets. To be called once per job, in a transaction."""
+def place(
+    db: sqlite3.Connection, datastore_id: str, headers: Sequence[Header], now: float, *, max_metadata_bytes: int
+) -> tuple[list[ImageSet], list[str]]:
+    """Put the objects of one job, in the order of their keys, into image sets: these, and the keys of what was refused.
+
+    To be called once per job, in a transaction.
+    """
     groups: dict[_Metadata, list[Header]] = {}
     for header in headers:
         metadata = _Metadata(_canonical(header.patient), _canonical(header.study), _canonical(header.series))
         groups.setdefault(metadata, []).append(header)
-    return [_place_group(db, datastore_id, metadata, group, now) for metadata, group in groups.items()]
+    placed: list[ImageSet] = []
+    refused: list[str] = []
+    for metadata, group in groups.items():
+        db.execute("SAVEPOINT image_set")
+        image_set = _place_group(db, datastore_id, metadata, group, now)
+        (metadata_bytes,) = db.execute(_METADATA_BYTES, {"id": image_set.id}).fetchone()
+        if metadata_bytes > max_metadata_bytes:
+            db.execute("ROLLBACK TO image_set")
+            refused += image_set.keys
+        else:
+            placed.append(image_set)
+        db.execute("RELEASE image_set")
+    return placed, refused
 
 
 def _place_group(
@@ -80,7 +105,7 @@ def _place_group(
         [
             (
                 *(image_set_id, header.instance["SOPInstanceUID"], version),
-                *(header.transfer_syntax_uid, _canonical(header.instance)),
+                *(header.stored_transfer_syntax_uid, _canonical(header.instance)),
             )
             for header in group
         ],

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.healthimaging.faults import Faults, JobFaults
-from local.healthimaging.outputs import Outcome, job_folder_uri, output_files, warning_line
+from local.healthimaging.outputs import FileFailure, Outcome, job_folder_uri, output_files, warning_line
 from local.healthimaging.placement import place
 from local.healthimaging.scan import JobFailedError, scan, split_uri
 
@@ -116,8 +116,10 @@ class JobRunner:
             header.key: [warning_line(warning) for warning in header.warnings] for header in found.headers if header.warnings
         }
         with self._store.transaction() as db:
-            image_sets = place(db, job["datastore_id"], found.headers, self._now())
-            outcome = Outcome(image_sets, found.failures, warnings)
+            limit = self._settings.image_set_max_metadata_bytes
+            image_sets, refused = place(db, job["datastore_id"], found.headers, self._now(), max_metadata_bytes=limit)
+            too_large = [FileFailure(key, "ValidationException", f"Metadata exceeds {limit} bytes") for key in refused]
+            outcome = Outcome(image_sets, [*found.failures, *too_large], warnings)
             db.execute("UPDATE job SET outcome = ? WHERE id = ?", (outcome.to_json(), job["id"]))
         for image_set in image_sets:
             self._events.image_set(

@@ -53,6 +53,8 @@ class Settings:
     file_max_bytes: int = 10 * 10**9
     """4 GB in older accounts."""
 
+    image_set_max_metadata_bytes: int = 50 * 10**6
+
     jobs_kept_days: float = 90
     """How long an ended job is listed."""
 

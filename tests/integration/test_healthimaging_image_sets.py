@@ -105,6 +105,20 @@ def test_every_version_can_be_read_back(imports: Imports) -> None:
         imports.client.get_image_set(**where, versionId="3")
 
 
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.202"),
+        ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.202"),
+        ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.50"),
+        ("1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.102"),
+    ],
+)
+def test_a_transfer_syntax_is_told_as_it_is_stored(imports: Imports, sent: str, stored: str) -> None:
+    ((image_set_id, _, _),) = sets(imports.run({"a": part10(SOPInstanceUID="1.1", transfer_syntax=sent)}))
+    assert instances(imports, image_set_id)["1.1"]["StoredTransferSyntaxUID"] == stored
+
+
 def test_a_deleted_image_set_is_gone_and_its_series_begins_anew(imports: Imports) -> None:
     ((image_set_id, _, _),) = sets(imports.run({"a": part10()}))
     answer = imports.client.delete_image_set(datastoreId=imports.datastore_id, imageSetId=image_set_id)

@@ -12,10 +12,11 @@ from botocore.exceptions import ClientError
 
 from local.healthimaging.launch import HealthImaging
 from local.processes import free_port
-from tests.support.healthimaging import ROLE, Imports
+from tests.support.healthimaging import ROLE, Imports, part10
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from local.ministack import MiniStack
 
@@ -124,6 +125,28 @@ def strict_imports(strict: HealthImaging, ministack: MiniStack, bucket: str) -> 
     imports = Imports(strict, ministack.aws.s3, bucket)
     yield imports
     imports.ask_for()
+
+
+def test_objects_with_which_an_image_set_would_have_too_much_metadata_are_refused_and_the_set_stays_as_it_was(
+    ministack: MiniStack, bucket: str, tmp_path: Path
+) -> None:
+    options = ["--job-seconds", "0", "--rate", "all=1000/1000", "--image-set-max-metadata-bytes", "150"]
+    with HealthImaging.start(
+        tmp_path, free_port(), s3_endpoint=ministack.endpoint_url, datastore_id="0" * 32, options=options
+    ) as emulator:
+        imports = Imports(emulator, ministack.aws.s3, bucket)
+        first = imports.run({"1.dcm": part10(SOPInstanceUID="1.1")}, "first/")
+        [kept] = first.summary["imageSetsSummary"]
+        too_much = {f"{number}.dcm": part10(SOPInstanceUID=f"2.{number}") for number in range(4)}
+        outputs = imports.run(too_much | {"other.dcm": part10(SeriesInstanceUID="9.9")}, "more/")
+        assert {line["inputFile"] for line in outputs.failure or []} == {f"more/{name}" for name in too_much}
+        assert {line["exception"]["exceptionType"] for line in outputs.failure or []} == {"ValidationException"}
+        assert outputs.summary["numberOfFilesWithCustomerError"] == 4
+        assert [line["inputFile"] for line in outputs.success or []] == ["more/other.dcm"]
+        found = imports.client.get_image_set(datastoreId=imports.datastore_id, imageSetId=kept["imageSetId"])
+        assert found["versionId"] == "1"
+        again = imports.run({"1.dcm": part10(SOPInstanceUID="1.1")}, "first/")  # in place of the copy before it
+        assert [one["imageSetVersion"] for one in again.summary["imageSetsSummary"]] == [2]
 
 
 def test_calls_beyond_the_burst_are_throttled(strict_imports: Imports) -> None:

@@ -126,14 +126,14 @@ def test_the_state_of_an_earlier_emulator_is_refused_by_name(tmp_path: Path) -> 
 def test_a_placement_that_is_rolled_back_leaves_nothing(store: Store) -> None:
     def place_and_crash() -> None:
         with store.transaction() as db:
-            place(db, DATASTORE, [_header()], now=1.0)
+            place(db, DATASTORE, [_header()], now=1.0, max_metadata_bytes=1000)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         place_and_crash()
     with store.transaction() as db:
-        (image_set,) = place(db, DATASTORE, [_header()], now=1.0)
-    assert image_set.version == 1
+        (image_set,), refused = place(db, DATASTORE, [_header()], now=1.0, max_metadata_bytes=1000)
+    assert (image_set.version, refused) == (1, [])
 
 
 @pytest.mark.parametrize(
