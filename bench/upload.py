@@ -32,7 +32,7 @@ from bench.servers import TUNED, ours, servers
 from bench.upload_client import BOTO3, CLIENTS
 from local.ministack import MiniStack
 from local.processes import Process, accepts, free_port
-from receiver.aws import SINGLE_PUT_MAX_BYTES
+from receiver.aws import PART_BYTES
 
 OURS, WATCHED = "ahi-ingest", "storescp and a watching script"
 SIZES = {"512 KiB": (512 * 1024, 400), "50 MiB": (50 * 1024 * 1024, 8)}
@@ -49,7 +49,7 @@ Case = tuple[str, int, int, int, str]
 def clients(server: s3.S3, run: int, kept: results.Results, which: str, cases: Sequence[Case]) -> None:
     """One round of every case."""
     for size, size_bytes, count, concurrency, client in cases:
-        if size_bytes > SINGLE_PUT_MAX_BYTES and (client == BOTO3 or which == s3.SINK):
+        if size_bytes > PART_BYTES and (client == BOTO3 or which == s3.SINK):
             continue  # put_object would hold each object whole; the sink knows no multipart uploads
         arguments = [
             client,

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Protocol
 
+SMALL_MAX_BYTES = 768 * 1024
+"""Up to this an object is held whole while it is uploaded; a larger one is read as it is sent. Most objects are small."""
+
 
 class CloudError(Exception):
     """The cloud did not do what was asked. The text is safe to log."""

@@ -143,7 +143,7 @@ class Settings(BaseSettings):
         10 * 10**9, ge=1, description="Bytes in an object; a larger one is kept, quarantined and not imported."
     )
     kms_key_id: str = Field("", description="The KMS key, its id or ARN, that S3 encrypts with; empty: what the bucket says.")
-    upload_workers: int = Field(8, ge=1, le=64, description="Uploads at once; each holds at most 8 MiB.")
+    upload_workers: int = Field(8, ge=1, le=64, description="Uploads at once; each holds at most 1 MiB of its object.")
     upload_backoff_max_seconds: float = Field(20, gt=0, description="Longest wait of an upload worker after a failure.")
 
     quarantine_keep_days: float = Field(

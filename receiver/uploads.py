@@ -6,7 +6,7 @@ Invariants
     - The message is sent when every manifest is in S3; the folder is removed when the message was sent, and the commitment
       ledger has its objects.
     - Every step may be repeated, and none is given up: what fails goes to the end of the queue (receiver/upload_workers.py).
-    - Memory: a worker holds one object of at most 8 MiB, or one part of a larger one.
+    - Memory: a worker holds one object of at most 768 KiB, or 1 MiB of a larger one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contract.keys import manifest_key, part_manifest_key
 from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json
-from receiver.cloud import Cloud
+from receiver.cloud import SMALL_MAX_BYTES, Cloud
 from receiver.commitment.ledger import VerifiedObject
 from receiver.counters import Counters
 from receiver.index import ObjectIndex, index_bytes, index_object
@@ -31,8 +31,6 @@ from receiver.logs import error_text
 from receiver.placement import Place, Placement
 from receiver.spool import AssociationFolder, StoredObject
 from receiver.spool.quarantine import Quarantine
-
-_READ_WHOLE_MAX_BYTES = 8 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -314,7 +312,7 @@ class _ObjectTask:
         """Raises CloudError, OSError, Part10Error."""
         files, stored, content = self.upload.folder.files, self.stored, None
         if not self._read:
-            if stored.size_bytes <= _READ_WHOLE_MAX_BYTES:
+            if stored.size_bytes <= SMALL_MAX_BYTES:
                 with files.open(stored.path) as file:
                     content = file.read()
                 index = index_bytes(content)

@@ -14,11 +14,11 @@ import pytest
 
 from local.aws import Aws
 from local.processes import LOOPBACK, free_port
-from receiver.aws import SINGLE_PUT_MAX_BYTES, AwsCloud
+from receiver.aws import PART_BYTES, AwsCloud
 from receiver.cloud import Cloud, CloudRefusedError, CloudUnavailableError, ContentDiffersError
 from tests.support.cloud import FakeCloud
 
-LARGE = bytes(range(256)) * (SINGLE_PUT_MAX_BYTES // 128 + 3)
+LARGE = bytes(range(256)) * (PART_BYTES // 128 + 3)
 
 
 class Tried:
@@ -173,7 +173,7 @@ def test_what_may_work_later_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_server_that_takes_an_object_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:
         environment(monkeypatch, f"http://{LOOPBACK}:{silent.getsockname()[1]}")
-        monkeypatch.setattr("receiver.aws._QUICK_TIMEOUT_SECONDS", 0.5)
+        monkeypatch.setattr("receiver.aws._ANSWER_SECONDS", 0.5)
         cloud = AwsCloud(bucket="bucket", queue_url="http://queue", connections=1)
         began = time.monotonic()
         with pytest.raises(CloudUnavailableError, match="PutObject failed"):

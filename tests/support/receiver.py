@@ -341,3 +341,8 @@ def small_data_set(study: bytes = b"1.2.3", series: bytes = b"1.2.3.4", more: by
         + element(0x0020, 0x000E, b"UI", series + b"\0" * (len(series) % 2))
         + element(0x0020, 0x4000, b"LT", more)
     )
+
+
+def large_data_set(pixel_bytes: int) -> bytes:
+    """The same with native pixel data of so many bytes, an even number."""
+    return small_data_set() + struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", pixel_bytes) + bytes(pixel_bytes)

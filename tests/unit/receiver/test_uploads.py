@@ -184,6 +184,53 @@ def test_an_outage_is_waited_out_and_costs_few_attempts(workers: Callable[[Uploa
     assert len(entries(cloud)) == 500
 
 
+class PassingOutage(FakeCloud):
+    """While `away`, the first call of each of four workers fails at once, and every later one hangs until it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away, self.back = threading.Event(), threading.Event()
+        self.all_failed, self.asks = threading.Barrier(4), threading.Semaphore(0)
+        self._left = 4
+
+    def put_bytes(self, key: str, content: bytes) -> None:
+        if self.away.is_set():
+            with self._lock:
+                first, self._left = self._left > 0, self._left - 1
+            if first:
+                self.all_failed.wait(10)
+            else:
+                self.asks.release()
+                assert self.back.wait(10)
+            raise CloudUnavailableError("away")
+        super().put_bytes(key, content)
+
+
+def test_in_an_outage_after_a_success_one_worker_asks_and_the_others_wait_for_it(
+    workers: Callable[[Uploads], UploadWorkers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = PassingOutage()
+    sender = Sender(cloud)
+    workers(sender.uploads)
+    folder, upload = sender.begin()
+    sender.store(folder, upload, "1.0", b"before")
+    upload.end(Ending.RELEASED, NOW)
+    assert sender.uploads.wait_until_done(20)
+    monkeypatch.setattr("receiver.upload_workers._ASKS_ALONE_SECONDS", 60)
+    cloud.away.set()
+    folder, upload = sender.begin()
+    for number in range(1, 100):
+        sender.store(folder, upload, f"1.{number}", b"x%d" % number)
+    upload.end(Ending.RELEASED, NOW)
+    assert cloud.asks.acquire(timeout=10)
+    assert not cloud.asks.acquire(timeout=0.5)
+    cloud.away.clear()
+    cloud.back.set()
+    assert sender.uploads.wait_until_done(20)
+    assert len(cloud.messages) == 2
+    assert sum(key.startswith("instances/") for key in cloud.objects) == 100
+
+
 def test_a_removal_that_fails_does_not_send_the_message_again() -> None:
     cloud = FakeCloud()
     sender = Sender(cloud)
