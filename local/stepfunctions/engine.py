@@ -129,7 +129,7 @@ class Engine:
         return self._turn(lambda: self._machines.revision(self._runner.get(arn).revision))
 
     def executions(self, machine_arn: str) -> list[Execution]:
-        """Newest first. Raises ApiError."""
+        """Last started first. Raises ApiError."""
         return self._turn(lambda: [each.snapshot() for each in self._runner.of_machine(machine_arn)])
 
     def first_and_last_event(self, arn: str) -> tuple[Execution, Event, Event]:

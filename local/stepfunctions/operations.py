@@ -130,18 +130,14 @@ class Operations:
         return answer
 
     def _list_executions(self, request: Request) -> Answer:
+        """The most recent first: those that run by when they were started or redriven, others by when they ended."""
         wanted = request.get("statusFilter")
         executions = self._engine.executions(_arn(request, "stateMachineArn", _MACHINE_ARN))
-        before = _number_token(request)
-        page, more = _page(
-            [
-                each
-                for each in executions
-                if (wanted is None or each.status == wanted) and (before is None or each.number < before)
-            ],
-            _limit(request),
-        )
-        return {"executions": [_execution(each) for each in page], **_next(str(page[-1].number) if more else None)}
+        places = {_place(each): each for each in executions if wanted in (None, each.status)}
+        token = _token(request)
+        after = [place for place in sorted(places, reverse=True) if token is None or place < token]
+        page, more = _page(after, _limit(request))
+        return {"executions": [_execution(places[place]) for place in page], **_next(page[-1] if more else None)}
 
     def _get_execution_history(self, request: Request) -> Answer:
         arn = _arn(request, "executionArn", _EXECUTION_ARN)
@@ -224,6 +220,12 @@ def _arn(request: Request, key: str, form: re.Pattern[str]) -> str:
 
 def _limit(request: Request) -> int:
     return request.get("maxResults") or _PAGE
+
+
+def _place(execution: Execution) -> str:
+    """Where an execution stands in the list: texts in the order of their times, and of their starts at the same time."""
+    moment = execution.stopped_at or execution.redriven_at or execution.started_at
+    return f"{moment:020.6f} {execution.number:012}"
 
 
 def _page(items: Sequence[Any], limit: int) -> tuple[Sequence[Any], bool]:

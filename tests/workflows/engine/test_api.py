@@ -203,7 +203,9 @@ def test_what_cannot_be_started_or_found(client: SFNClient) -> None:
             call(executionArn=MISSING)
 
 
-def test_executions_are_listed_newest_first_by_status_and_by_pages(client: SFNClient, engine: Engine) -> None:
+def test_executions_are_listed_most_recent_first_by_status_and_by_pages(
+    client: SFNClient, engine: Engine, clock: FakeClock
+) -> None:
     choice = {"Name": "C", "Type": "Choice", "Choices": [{"Condition": "{% $states.input.bad %}", "Next": "F"}], "Default": "A"}
     arn = create(client, "m", machine(choice, fail("F"), pass_("A")))
     for name in ("e1", "e2", "e3", "e4"):
@@ -213,6 +215,11 @@ def test_executions_are_listed_newest_first_by_status_and_by_pages(client: SFNCl
     assert [[each["name"] for each in page["executions"]] for page in pages] == [["e4", "e3", "e2"], ["e1"]]
     failed = client.list_executions(stateMachineArn=arn, statusFilter="FAILED")["executions"]
     assert [each["name"] for each in failed] == ["e2"]
+    clock.advance(60)
+    client.redrive_execution(executionArn=failed[0]["executionArn"])
+    engine.wait(failed[0]["executionArn"])
+    pages = client.get_paginator("list_executions").paginate(stateMachineArn=arn, PaginationConfig={"PageSize": 2})
+    assert [[each["name"] for each in page["executions"]] for page in pages] == [["e2", "e4"], ["e3", "e1"]]
     with refused(client, "InvalidToken"):
         client.list_executions(stateMachineArn=arn, nextToken="nonsense")
 
