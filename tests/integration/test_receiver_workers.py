@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from contextlib import suppress
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 from contract import Ending
@@ -77,6 +79,47 @@ def test_a_killed_worker_is_replaced_and_its_siblings_associations_end_complete(
         assert before - worker_pids(edge) == {victim}
         until(lambda: not association_folders(edge.spool), "folders removed")
     assert list(edge.spool.glob("out/*")) == []
+
+
+def test_of_workers_that_coalesce_one_killed_each_object_is_in_one_manifest(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    changes = {"workers": 4, "coalesce_seconds": 1}
+    with EdgeProcess.prepare(aws, bucket, tmp_path / "edge", **changes) as edge:
+        acknowledged: set[str] = set()
+        half = threading.Barrier(5)
+
+        def send(sender: int) -> None:
+            """Associations of one image each, as an ultrasound machine sends them."""
+            for number in range(20):
+                if number == 10:
+                    half.wait(60)
+                uid = b"1.%d.%d" % (sender, number)
+                with suppress(OSError, AssertionError):  # the worker is killed in the middle
+                    peer = RawPeer(edge.port, STORAGE, calling_ae=b"US%d" % sender)
+                    with closing(peer.sock):
+                        if peer.store(uid, small_data_set(more=uid)) == 0:
+                            acknowledged.add(uid.decode())
+                        peer.release()
+
+        with ThreadPoolExecutor(4) as pool:
+            sending = [pool.submit(send, sender) for sender in range(4)]
+            open_ = RawPeer(edge.port, STORAGE, calling_ae=b"OPEN")
+            assert open_.store(b"2.1", small_data_set()) == 0
+            half.wait(60)
+            os.kill(worker_of(edge, open_), signal.SIGKILL)
+            open_.sock.close()
+            for one in sending:
+                one.result()
+        until(lambda: not association_folders(edge.spool), "all is announced", within_seconds=60)
+        announced = edge.announced(edge.waiting_messages())
+    listed = [entry.sop_instance_uid for one in announced for entry in one.entries]
+    assert len(listed) == len(set(listed))
+    assert acknowledged <= set(listed)
+    assert len(acknowledged) >= 40, "nothing was killed before the second half"
+    assert len(announced) < len(listed) / 2, "manifests were shared"
+    members = [member.association for one in announced for member in one.manifest.members]
+    assert len(members) == len(set(members))
+    (left,) = (one for one in announced if one.manifest.calling_ae == "OPEN")
+    assert (left.manifest.ending, [entry.sop_instance_uid for entry in left.entries]) == (Ending.RECOVERED, ["2.1"])
 
 
 def test_workers_whose_supervisor_is_killed_let_go_of_the_port_finish_and_end(aws: Aws, bucket: str, tmp_path: Path) -> None:

@@ -267,8 +267,12 @@ class RawPeer:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         proposed = [pdu.ProposedContext(number, uids[0], uids[1]) for number, uids in contexts.items()]
         request = pdu.associate_rq(called_ae=called_ae, calling_ae=calling_ae, contexts=proposed, max_pdu_bytes=16384)
-        self.sock.sendall(request.replace(pdu.APPLICATION_CONTEXT, application_context))
-        self.answer = self.receive()
+        try:
+            self.sock.sendall(request.replace(pdu.APPLICATION_CONTEXT, application_context))
+            self.answer = self.receive()
+        except BaseException:
+            self.sock.close()
+            raise
         self.results = pdu.parse_associate_ac(self.answer[1])[0] if self.answer[0] == pdu.ASSOCIATE_AC else {}
 
     @property
