@@ -72,7 +72,7 @@ class Machines:
         return kept["definition"] != current["definition"]
 
     def executions(self, machine_arn: str) -> Iterator[str]:
-        """The ARN of every execution that Step Functions still knows, newest first."""
+        """The ARN of every execution that Step Functions still knows, most recent first."""
         with told("states:ListExecutions"):
             for page in self._client.get_paginator("list_executions").paginate(stateMachineArn=machine_arn):
                 for execution in page["executions"]:

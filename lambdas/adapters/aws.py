@@ -217,7 +217,7 @@ class Executions:
             return {one["executionArn"] for page in pages for one in page["executions"]}
 
     def newest(self, state_machine_arn: str) -> str | None:
-        """The ARN of the machine's execution that was started last, or None. Raises as `start`."""
+        """The ARN of the machine's execution that was started, redriven or ended last, or None. Raises as `start`."""
         with _named("states:ListExecutions"):
             found = self._client.list_executions(stateMachineArn=state_machine_arn, maxResults=1)["executions"]
         return found[0]["executionArn"] if found else None

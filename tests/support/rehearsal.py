@@ -36,6 +36,7 @@ from lambdas.handlers import (
     stage_copies,
 )
 from local.stepfunctions import ApiError, Engine, FakeClock, TaskError, resources
+from local.stepfunctions.names import machine_arn
 from local.stepfunctions.testing import Outcome, outcome
 from tests.support.lambdas import CONTEXT, DATASTORE
 from tests.support.memory_cloud import MemoryImaging, MemoryS3
@@ -104,8 +105,16 @@ class Rehearsal:
     """One association's executions, from the first to the one that ends well. Use as a context manager."""
 
     def __init__(
-        self, catalog: Catalog, s3: MemoryS3, imaging: MemoryImaging, log_path: Path, *, poll_cap_seconds: int = 60
+        self,
+        catalog: Catalog,
+        s3: MemoryS3,
+        imaging: MemoryImaging,
+        log_path: Path,
+        *,
+        poll_cap_seconds: int = 60,
+        import_missing: bool = False,
     ) -> None:
+        """With `import_missing` there is no machine of that name before `repair`."""
         self.imaging = imaging
         self.clock = FakeClock()
         self.fault: Fault | None = None
@@ -114,6 +123,7 @@ class Rehearsal:
         self._s3 = s3
         self._log_path = log_path
         self._poll_cap_seconds = poll_cap_seconds
+        self._import_missing = import_missing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._later: asyncio.Task[None] | None = None
         self._lambda = ThreadPoolExecutor(1)  # one worker: the catalog's connection is one thread's
@@ -148,9 +158,16 @@ class Rehearsal:
         self.fault = then
         self._open()
 
+    def stop_child(self) -> None:
+        """StopExecution of the import that runs, and not of its parent."""
+        self.engine.stop_execution(self.engine.executions(self._import)[0].arn)
+
     def repair(self) -> None:
         """From now on nothing fails."""
         self.fault = None
+        if self._import_missing:
+            self._import_missing = False
+            self.engine.create_state_machine("import", self._definition("import", ""))
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._released.set)
 
@@ -187,7 +204,9 @@ class Rehearsal:
         self._reached, self._released = asyncio.Event(), asyncio.Event()
         self.clock = FakeClock(start=self.clock.now())
         self.engine = Engine(self.invoke, log_path=self._log_path, clock=self.clock, on_status_change=self._follow)
-        self._import = self.engine.create_state_machine("import", self._definition("import", "")).arn
+        self._import = machine_arn("import")
+        if not self._import_missing:
+            self.engine.create_state_machine("import", self._definition("import", ""))
         self._ingest = self.engine.create_state_machine("ingest", self._definition("ingest", self._import)).arn
 
     def _follow(self, change: StatusChange) -> None:

@@ -182,6 +182,39 @@ def test_the_rows_are_those_of_a_run_without_faults_after(
         assert not [secret for secret in (PATIENT_ID, "Test^Case", "19700101") if secret in told]
 
 
+@pytest.mark.parametrize("again", ["redrive", "restart"])
+@pytest.mark.parametrize("child", ["stopped", "refused"])
+def test_the_rows_are_those_of_a_run_without_faults_after_an_import_that_was(
+    *,
+    child: str,
+    again: str,
+    rehearse: Rehearse,
+    clean: Mapping[int, Clean],
+    ingest_catalog: Catalog,
+    placed: PlacedAssociation,
+    tmp_path: Path,
+) -> None:
+    """ImportPart, which is a state of its own: its child is ended by hand, or cannot be started at all."""
+    with rehearse(ingest_catalog, tmp_path, import_missing=child == "refused") as rehearsal:
+        if child == "stopped":
+            rehearsal.fault = Fault("WaitForJob", Kind.STOP)
+        arn = rehearsal.start(placed)
+        if child == "stopped":
+            assert rehearsal.struck.wait(30), "the job was never waited for"
+            rehearsal.stop_child()
+        first = rehearsal.ended(arn)
+        assert (first.status, status_of(ingest_catalog, placed)) == ("FAILED", "FAILED")
+        assert first.error == ("States.TaskFailed" if child == "stopped" else "StepFunctions.StateMachineDoesNotExistException")
+        rehearsal.repair()
+        if again == "redrive":
+            rehearsal.engine.redrive_execution(arn)
+        else:
+            arn = rehearsal.restart(placed)
+        assert rehearsal.ended(arn).status == "SUCCEEDED"
+        assert rows_of(ingest_catalog) == clean[0].rows
+        assert len(rehearsal.imaging.jobs) == clean[0].jobs
+
+
 def strike(rehearsal: Rehearsal, case: Fault, arn: str, *, then_throw: bool) -> None:
     """Do what the case needs beside the fault itself."""
     if case.state == "ImportPart":
