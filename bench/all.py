@@ -92,8 +92,8 @@ _PARTS = (
     Part(
         name="index",
         module="index",
-        minutes=15,
-        quick=("--rounds", "1", "--objects", "2", "--kinds", "ct", "--rows", "10,20"),
+        minutes=25,
+        quick=("--rounds", "1", "--objects", "2", "--kinds", "ct", "--rows", "10,20", "--servers", "ministack,memory+1"),
     ),
     Part(name="scale", module="scale", minutes=10, quick=("--rounds", "1", "--objects", "100,200")),
 )

@@ -1,10 +1,13 @@
 """How fast objects are indexed and how much of them is fetched, beside the reference's way, on one local stack in one run.
 
     ./dev bench index [--objects 300] [--rounds 7] [--kinds ct,enhanced,tiny] [--rows 1000,200000,1000000]
+                      [--servers ministack,seaweedfs,memory,memory+20]
 
-Each round puts fresh objects into the emulator's S3 and lets both index them in turn, one worker each, into databases of
-their own on one server: ours by slices of 100 as the machine plans them, the reference's way by bench.reference_index. With
-`--rows` the tables of instances hold that many rows before, so that growth shows.
+Each round puts fresh objects into S3 and lets both index them in turn, one worker each, into databases of their own on one
+server: ours by slices of 100 as the machine plans them, the reference's way by bench.reference_index. With `--rows` the tables
+of instances hold that many rows before, so that growth shows, with objects from the first of the servers. What stands for S3
+shows in all figures, so there are several: the emulator of the local stack, a server that stores, and one of ours that keeps
+objects in memory, as quick as it can be and with a latency like S3's: `memory+20` answers each GET after 20 ms.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import reference_index, results
+from bench import s3 as s3_servers
 from bench.measure import interval, ratios
+from bench.s3 import BUCKET
 from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, CatalogSettings, associations, migrate
 from lambdas.logic.indexing import Slice, index_slice
@@ -40,11 +45,10 @@ from local.aws import Aws
 from local.mariadb import MariaDb
 from local.ministack import MiniStack
 from local.processes import free_port
-from tests.support.associations import PlacedAssociation, Placer
+from tests.support.associations import EDGE, PlacedAssociation, Placer
 from tests.support.catalog import settings_of
 
 OURS, REFERENCE = "ahi-ingest", "the reference's way"
-_BUCKET = "bench"
 _OPTIONS = ("--innodb-buffer-pool-size=1G",)
 """Half of what Aurora has with one capacity unit: a million instances fit."""
 
@@ -97,12 +101,20 @@ def _file(template: Dataset, number: int) -> bytes:
     return buffer.getvalue()
 
 
-class Bench:
-    """Both catalogs on one server, and one S3."""
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An association in an S3, and what a function keeps across invocations of it."""
 
-    def __init__(self, server: MariaDb, aws: Aws) -> None:
-        self.aws = aws
-        aws.s3.create_bucket(Bucket=_BUCKET)
+    s3: Aws
+    storage: Storage
+    placed: PlacedAssociation
+
+
+class Bench:
+    """Both catalogs on one server. `secrets` has the reference's secret."""
+
+    def __init__(self, server: MariaDb, secrets: Aws) -> None:
+        self.secrets = secrets
         self.ours = settings_of(server.address)
         migrate(self.ours)
         self.reference = CatalogSettings(**{**vars(self.ours), "database": f"{self.ours.database}_reference"})
@@ -110,7 +122,7 @@ class Bench:
             connection.cursor().execute(f"CREATE DATABASE {self.reference.database}")
         with self._connected(self.reference) as connection:
             reference_index.create(connection)
-        self.placer = Placer(aws=aws, bucket=_BUCKET)
+        reference_index.keep_secret(secrets, self.reference)
 
     def fill(self, rows: int) -> None:
         """Bring both tables of instances to `rows` rows."""
@@ -120,43 +132,38 @@ class Bench:
         with self._connected(self.reference) as connection:
             reference_index.fill(connection, rows)
 
-    def place(self, files: list[bytes]) -> PlacedAssociation:
-        placed = self.placer.place(files)
+    def place(self, s3: Aws, files: list[bytes]) -> Source:
+        placed = Placer(aws=s3, bucket=BUCKET).place(files)
         Catalog(lambda: self.ours).transaction(
             lambda cursor: associations.register(cursor, placed.announcement, placed.manifest)
         )
-        return placed
+        return Source(s3=s3, storage=Storage(s3.session, endpoint_url=s3.endpoint_url), placed=placed)
 
-    def index_ours(self, placed: PlacedAssociation) -> int:
+    def index_ours(self, source: Source) -> int:
         """As IndexObjects does, one slice after the other; how many bytes were fetched."""
-        catalog, storage = Catalog(lambda: self.ours), Storage(self.aws.session, endpoint_url=self.aws.endpoint_url)
+        catalog, placed = Catalog(lambda: self.ours), source.placed
         fetched = 0
         for one in plan_slices(placed.manifest):
             wanted = Slice(
                 association=placed.association,
-                edge=self.placer.edge,
-                bucket=_BUCKET,
+                edge=EDGE,
+                bucket=BUCKET,
                 part=one.part,
                 first=one.first,
                 count=one.count,
             )
-            fetched += index_slice(catalog, storage, wanted, {}).fetched_bytes
+            fetched += index_slice(catalog, source.storage, wanted, {}).fetched_bytes
         catalog.close()
         return fetched
 
-    def index_reference(self, placed: PlacedAssociation) -> int:
-        return reference_index.index(self.reference, self.aws, _BUCKET, [entry.key for entry in placed.entries])
+    def index_reference(self, source: Source) -> int:
+        return reference_index.index(self.secrets, source.s3, BUCKET, [entry.key for entry in source.placed.entries])
 
     def statements(self) -> int:
         """SQL statements that the server has run, within procedures too."""
         with self._connected(self.ours) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW GLOBAL STATUS LIKE 'Queries'")
             return int((cursor.fetchone() or ("", 0))[1])
-
-    def forget(self, placed: PlacedAssociation) -> None:
-        """Remove the objects: the emulator keeps them in memory."""
-        for entry in placed.entries:
-            self.aws.s3.delete_object(Bucket=_BUCKET, Key=entry.key)
 
     @contextmanager
     def _connected(self, settings: CatalogSettings) -> Iterator[pymysql.Connection[Any]]:
@@ -182,48 +189,67 @@ WHERE seq > (SELECT COUNT(*) FROM (SELECT 1 FROM instance) AS those)
 """
 
 
-def timed(bench: Bench, work: Callable[[PlacedAssociation], int], placed: PlacedAssociation) -> dict[str, float]:
-    objects, statements = len(placed.entries), bench.statements()
+def timed(bench: Bench, work: Callable[[Source], int], source: Source) -> dict[str, float]:
+    """The figures of one run; `cpu_ms_an_object` is of the indexer alone, without S3 and the database."""
+    objects, statements, cpu = len(source.placed.entries), bench.statements(), time.process_time()
     began = time.perf_counter()
-    fetched = work(placed)
-    seconds = time.perf_counter() - began
+    fetched = work(source)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     return {
         "objects_a_second": objects / seconds,
+        "cpu_ms_an_object": cpu * 1000 / objects,
         "bytes_an_object": fetched / objects,
         "statements_an_object": (bench.statements() - statements) / objects,
     }
 
 
+def title(kind: str, server: str) -> str:
+    """How a kind of objects from a server is called; just the kind where that is the local stack's."""
+    name, _, milliseconds = server.partition(s3_servers.AFTER)
+    after = f" after {milliseconds} ms" if milliseconds else ""
+    return kind if name == s3_servers.MINISTACK else f"{kind} from {name}{after}"
+
+
 def main() -> None:
     arguments = _arguments()
     kinds, rows = arguments.kinds.split(","), sorted(int(one) for one in arguments.rows.split(","))
+    servers = arguments.servers.split(",")
     table = Table("instances before", "objects", "ours a second", "reference a second", "faster", "fewer bytes")
-    with results.Results("index", objects=arguments.objects, rows=arguments.rows) as kept, ExitStack() as stack:
+    kept_as = {"objects": arguments.objects, "rows": arguments.rows, "servers": arguments.servers}
+    with results.Results("index", **kept_as) as kept, ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-")))
-        server = stack.enter_context(MariaDb.start(folder / "mariadb", free_port(), _OPTIONS))
-        bench = Bench(server, stack.enter_context(MiniStack.start(folder / "s3", free_port())).aws)
-        for count, kind in itertools.product(rows, kinds):
+        database = stack.enter_context(MariaDb.start(folder / "mariadb", free_port(), _OPTIONS))
+        secrets = stack.enter_context(MiniStack.start(folder / "secrets", free_port()))
+        bench = Bench(database, secrets.aws)
+        for count in rows:
             bench.fill(count)
-            figures = _rounds(bench, kind, arguments.objects, arguments.rounds)
-            for who, measured in figures.items():
-                for one in measured:
-                    kept.add(who, kind, count, one)
-            table.add_row(str(count), kind, *_line(figures[OURS], figures[REFERENCE]))
+            for server, kind in itertools.product(servers if count == rows[0] else servers[:1], kinds):
+                figures = _rounds(bench, server, kind, arguments.objects, arguments.rounds)
+                for who, measured in figures.items():
+                    for one in measured:
+                        kept.add(who, title(kind, server), count, one)
+                table.add_row(str(count), title(kind, server), *_line(figures[OURS], figures[REFERENCE]))
     Console().print(table)
 
 
-def _rounds(bench: Bench, kind: str, objects: int, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """The figures of each, round by round; who goes first changes from round to round. A first round warms up."""
+def _rounds(bench: Bench, server: str, kind: str, objects: int, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """The figures of each, round by round; who goes first changes from round to round. A first round warms up.
+
+    Each round has a server of its own, since those that keep objects in memory would grow.
+    """
     figures: dict[str, list[dict[str, float]]] = {OURS: [], REFERENCE: []}
     works = {OURS: bench.index_ours, REFERENCE: bench.index_reference}
     count = max(1, round(objects * KINDS[kind].share))
     for number in range(rounds + 1):
-        placed = bench.place(files_of(KINDS[kind], count if number else min(count, 10)))
-        for who in sorted(works, reverse=number % 2 == 0):
-            measured = timed(bench, works[who], placed)
-            if number:
-                figures[who].append(measured)
-        bench.forget(placed)
+        with (
+            tempfile.TemporaryDirectory(prefix="ahi-ingest-bench-") as folder,
+            s3_servers.running(server, Path(folder)) as s3,
+        ):
+            source = bench.place(s3.aws, files_of(KINDS[kind], count if number else min(count, 10)))
+            for who in sorted(works, reverse=number % 2 == 0):
+                measured = timed(bench, works[who], source)
+                if number:
+                    figures[who].append(measured)
     return figures
 
 
@@ -247,6 +273,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kinds", default="ct,enhanced,tiny")
     parser.add_argument("--rows", default="1000,200000,1000000", help="rows of instances before, from few to many")
+    parser.add_argument(
+        "--servers", default="ministack,seaweedfs,memory,memory+20", help="what stands for S3; the first with all rows"
+    )
     return parser.parse_args()
 
 

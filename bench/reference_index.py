@@ -1,15 +1,16 @@
 """The reference's way to index, rebuilt from its description: whole objects, procedures that commit statement by statement.
 
-What aws-healthimaging-samples' ingestion does in its indexing Lambda: for each batch of messages a new connection; for each
-object a download of all of it, pydicom's reading of all of it, and one call of a procedure that looks up, and inserts or
-updates, patient, study, series and instance in turn, each found by a value of its own, and counts what is new. It commits
-every statement by itself. Its values are texts of 255 characters.
+What aws-healthimaging-samples' ingestion does in its indexing Lambda: for each batch of messages a new session with AWS, the
+database's secret from it, and a new connection; for each object a download of all of it, pydicom's reading of all of it, and
+one call of a procedure that looks up, and inserts or updates, patient, study, series and instance in turn, each found by a
+value of its own, and counts what is new. It commits every statement by itself. Its values are texts of 255 characters.
 """
 
 # ruff: noqa: S608 - SQL of constants
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -22,6 +23,7 @@ from lambdas.catalog import CatalogSettings
 from local.aws import Aws
 
 OBJECTS_A_BATCH = 40  # the reference's own batch size
+_SECRET = "reference"  # noqa: S105 - the secret's name
 
 _LEVELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "patient": ("PatientID", ("PatientName", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")),
@@ -110,20 +112,27 @@ def fill(connection: pymysql.Connection[Any], rows: int) -> None:
     connection.commit()
 
 
-def index(settings: CatalogSettings, aws: Aws, bucket: str, keys: Sequence[str]) -> int:
+def keep_secret(secrets: Aws, settings: CatalogSettings) -> None:
+    """Put where the database is into Secrets Manager, for `index`."""
+    secrets.secrets.create_secret(Name=_SECRET, SecretString=json.dumps(vars(settings)))
+
+
+def index(secrets: Aws, s3: Aws, bucket: str, keys: Sequence[str]) -> int:
     """Index the objects; how many bytes were fetched."""
     fetched = 0
     for first in range(0, len(keys), OBJECTS_A_BATCH):
+        session = Aws(secrets.endpoint_url)
+        settings = json.loads(session.secrets.get_secret_value(SecretId=_SECRET)["SecretString"])
         with pymysql.connect(
-            host=settings.host,
-            port=settings.port,
-            user=settings.user,
-            password=settings.password,
-            database=settings.database,
+            host=settings["host"],
+            port=settings["port"],
+            user=settings["user"],
+            password=settings["password"],
+            database=settings["database"],
             autocommit=True,
         ) as connection:
             for key in keys[first : first + OBJECTS_A_BATCH]:
-                content = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+                content = s3.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
                 fetched += len(content)
                 arguments = [*_values(dcmread(BytesIO(content))), bucket, key[:255]]
                 places = ", ".join(["%s"] * len(arguments))

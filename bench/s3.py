@@ -1,6 +1,7 @@
-"""The S3 servers that uploads are measured against, on loopback.
+"""The S3 servers that uploads and indexing are measured against, on loopback.
 
-seaweedfs, which stores; the AWS emulator, which the local stack uses; and a sink, which shows what the clients can do.
+seaweedfs, which stores; the AWS emulator, which the local stack uses; a sink, which shows what clients that put can do; and
+one that keeps objects in memory, which shows what clients that get can do, and with S3's own latency.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from local.ministack import MiniStack
 from local.processes import LOOPBACK, Process, ProcessError, accepts, free_port, http_answers
 
 BUCKET = "bench"
-SEAWEEDFS, MINISTACK, SINK = "seaweedfs", "ministack", "a sink"
+SEAWEEDFS, MINISTACK, SINK, MEMORY = "seaweedfs", "ministack", "a sink", "memory"
+AFTER = "+"
+"""Between MEMORY and the milliseconds after which it answers a GET: `memory+20`."""
 
 
 class S3:
@@ -39,7 +42,7 @@ class S3:
 
 @contextmanager
 def running(which: str, folder: Path) -> Iterator[S3]:
-    """One of SEAWEEDFS, MINISTACK and SINK, keeping its objects below `folder`. Raises ProcessError."""
+    """One of SEAWEEDFS, MINISTACK, SINK and MEMORY, keeping its objects below `folder`. Raises ProcessError."""
     if which == MINISTACK:
         with MiniStack.start(folder / "ministack", free_port()) as emulator:
             yield _with_bucket(S3(emulator.endpoint_url))
@@ -49,6 +52,12 @@ def running(which: str, folder: Path) -> Iterator[S3]:
         command: list[str | Path] = [sys.executable, "-m", "bench.s3_sink", str(port)]
         with Process.start(SINK, command, log_path=folder / "sink.log", ready=accepts(port)):
             yield S3(f"http://{LOOPBACK}:{port}")
+        return
+    if which.startswith(MEMORY):
+        port, milliseconds = free_port(), float(which.partition(AFTER)[2] or 0)
+        command = [sys.executable, "-m", "bench.s3_memory", str(port), str(milliseconds / 1000)]
+        with Process.start(MEMORY, command, log_path=folder / "memory.log", ready=accepts(port)):
+            yield _with_bucket(S3(f"http://{LOOPBACK}:{port}"))
         return
     place = folder / "seaweedfs"
     place.mkdir(parents=True)

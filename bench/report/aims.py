@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.end_to_end import OURS as PIPELINE
+from bench.index import OURS as INDEXER
+from bench.index import REFERENCE as INDEX_REFERENCE
 from bench.measure import Interval, interval
+from bench.report.indexing import FETCHED as INDEX_BYTES
+from bench.report.indexing import SPEED as INDEX_SPEED
 from bench.report.measurement import Cell, Measurement, number, shown, table
 from bench.report.pipeline import SECONDS, timer
 from bench.report.uploading import both
@@ -164,7 +168,7 @@ def _rest(measurements: Mapping[str, Measurement]) -> list[Aim]:
         assert upload  # noqa: S101 - it has a cell
         ratio = upload.ratio(RECEIVER, WATCHED, cell)
         aims += [_of(f"{cell[0].capitalize()}: ratio to storescp and a script with boto3", 5, ratio), _backlog(upload, cell)]
-    return [*aims, *_end_to_end(measurements.get("end_to_end"))]
+    return [*aims, *_indexing(measurements.get("index")), *_end_to_end(measurements.get("end_to_end"))]
 
 
 def _backlog(upload: Measurement, cell: Cell) -> Aim:
@@ -177,6 +181,22 @@ def _backlog(upload: Measurement, cell: Cell) -> Aim:
         said=number(share),
         at_most=True,
     )
+
+
+def _indexing(index: Measurement | None) -> list[Aim]:
+    """Of CT objects in the smallest catalog, from each server that stood for S3."""
+    cells = [cell for cell in index.cells if cell[0].split()[0] == "ct"] if index else []
+    smallest = [cell for cell in cells if cell[1] == min(rows for _, rows in cells)]
+    if index is None or not smallest:
+        return [_of("Indexing CT, ratio to the reference's way: fewer bytes", 20, None), _of("objects a second", 10, None)]
+    fewer = index.ratio(INDEX_REFERENCE, INDEXER, smallest[0], INDEX_BYTES)
+    return [
+        _of("Indexing CT, ratio to the reference's way: fewer bytes", 20, fewer),
+        *(
+            _of(f"objects a second{cell[0].removeprefix('ct')}", 10, index.ratio(INDEXER, INDEX_REFERENCE, cell, INDEX_SPEED))
+            for cell in smallest
+        ),
+    ]
 
 
 def _end_to_end(pipeline: Measurement | None) -> list[Aim]:

@@ -52,6 +52,31 @@ def report(plots: Path) -> str:
     return "\n".join(sections({"receive": read("receive")}, plots))
 
 
+def test_indexing_is_judged_in_the_smallest_catalog_from_each_server_that_stood_for_s3(tmp_path: Path) -> None:
+    def figures(speed: float, fetched: float) -> list[dict[str, float]]:
+        return [{"objects_a_second": speed, "bytes_an_object": fetched, "cpu_ms_an_object": 1, "statements_an_object": 1}]
+
+    keep(
+        "index",
+        {
+            (who, kind, rows): figures(speed * times, fetched)
+            for who, times, fetched in (("ahi-ingest", 1, 100), ("the reference's way", 0.125, 2500))
+            for kind, rows, speed in (
+                ("ct", 1000, 80),
+                ("ct", 9000, 40),
+                ("tiny", 1000, 80),
+                ("ct from memory after 20 ms", 1000, 800),
+            )
+        },
+    )
+    (kept,) = read("index")
+    rows = lines("\n".join(sections({"index": [kept]}, tmp_path)))
+    assert rows["Indexing CT, ratio to the reference's way: fewer bytes"] == "at least 20 | **25** (25 to 25) | reached"
+    assert rows["objects a second"] == "at least 10 | **8** (8 to 8) | **not reached**"
+    assert rows["objects a second from memory after 20 ms"] == "at least 10 | **8** (8 to 8) | **not reached**"
+    assert rows["ct"].startswith("9,000 | 40 | 5 | **8** (8 to 8) | 1 | 1 | 100 | 2,500 | 25 |")
+
+
 def test_a_ratio_is_of_rounds_and_an_aim_is_reached_by_its_median(tmp_path: Path) -> None:
     receiving([130, 65, 26], [100, 50, 20])
     rows = lines(report(tmp_path))
