@@ -81,7 +81,6 @@ class AssociationReception:
             uids = (request.sop_class, request.sop_instance, request.transfer_syntax)
             validation = Validation(*map(uid_from_wire, uids))
         try:
-            self._disk.take(len(head))
             return _Sink(self, self._folder.begin_object(head), self._disk, validation)
         except OSError as error:
             self.not_stored(error)

@@ -157,7 +157,8 @@ class Ledger:
         with self._lock:
             self._counts.setdefault(association, [0, 0])[which] += 1
             self._changed.add(association)
-        self._there_is_work.set()
+        if not self._there_is_work.is_set():  # which costs less than to set it, at every object
+            self._there_is_work.set()
 
     def _work(self) -> None:
         while not self._stopping.is_set():

@@ -93,7 +93,7 @@ def response_status(sock: socket.socket, message_id: int) -> int:
             command += body[at + 6 : at + 4 + length]
             at += 4 + max(length, 2)
             if control & pdu.LAST:
-                elements = pdu.command_elements(command)
+                elements = pdu.command_elements(bytes(command))
                 if pdu.unsigned_short(elements, pdu.MESSAGE_ID_BEING_RESPONDED_TO) != message_id:
                     raise MalformedPduError("a response to another message")
                 return pdu.unsigned_short(elements, pdu.STATUS)

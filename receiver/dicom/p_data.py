@@ -123,14 +123,13 @@ class PDataLoop:
             outcome = self._use_buffer()
             if outcome is not None:
                 return outcome
-            self._flush()
-            rest = self._view[self._start : self._end]
-            self._view[: len(rest)] = rest
-            self._start, self._end = 0, len(rest)
+            if self._pending:
+                self._flush()
+            self._make_room()
             within_message = not self.is_between_messages
             asked_at = monotonic()
             try:
-                count = self._sock.recv_into(self._view[self._end :])
+                count = self._sock.recv_into(self._view[self._end :] if self._end else self._view)
             except (TimeoutError, BlockingIOError):  # as Connection.wait_at_most says
                 return Outcome.IDLE
             except OSError:
@@ -143,6 +142,13 @@ class PDataLoop:
                 self._pace.begin()
             elif self._pace.is_too_slow(count, monotonic() - asked_at):
                 return Outcome.SLOW
+
+    def _make_room(self) -> None:
+        """Move what is not used yet, the beginning of a header, to the buffer's begin."""
+        rest = self._end - self._start
+        if rest:
+            self._view[:rest] = self._view[self._start : self._end]
+        self._start, self._end = 0, rest
 
     @property
     def is_between_messages(self) -> bool:
@@ -214,7 +220,7 @@ class PDataLoop:
             raise MalformedPduError("a data set without a command")
 
     def _flush(self) -> None:
-        if self._pending and self._sink is not None:
+        if self._sink is not None:
             try:
                 self._sink.write(self._pending)
             except (OSError, ObjectRefusedError) as error:
@@ -268,7 +274,8 @@ class PDataLoop:
             raise MalformedPduError("a data set without a command")
         if self._context_id != self._request.context_id:
             raise MalformedPduError("a data set in another presentation context than its command")
-        self._flush()
+        if self._pending:
+            self._flush()
         if self._sink is not None:
             try:
                 self._sink.commit()
@@ -279,18 +286,14 @@ class PDataLoop:
     def _answer(self) -> Outcome | None:
         request, self._request, self._sink = self._request, None, None
         assert request is not None  # noqa: S101 - the callers checked
+        answered = request.context_id, request.sop_class, request.sop_instance, request.message_id
         refusal, self._refusal = self._refusal, None
-        if refusal is not None:
-            self._objects.refused(refusal.status)
+        if refusal is None:
+            return self._send(pdu.store_success(*answered))
+        self._objects.refused(refusal.status)
         return self._send(
             pdu.store_response(
-                request.context_id,
-                request.sop_class,
-                request.sop_instance,
-                request.message_id,
-                refusal.status if refusal else StoreStatus.SUCCESS,
-                offending_elements=refusal.offending_elements if refusal else (),
-                comment=refusal.comment if refusal else "",
+                *answered, refusal.status, offending_elements=refusal.offending_elements, comment=refusal.comment
             )
         )
 

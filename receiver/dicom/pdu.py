@@ -6,6 +6,7 @@ a peer may propose any; nothing but their padding is interpreted.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,11 +44,15 @@ ACTION_TYPE_ID = 0x1008
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 MAX_PDU_BYTES = 131072
 """What both our sides ask the peer to keep below (PS3.8 D.1): large enough that headers and system calls cost nothing."""
+UID_MAX_BYTES = 64  # PS3.5 9.1
 _LO_MAX_CHARACTERS = 64  # PS3.5 6.2
 _APPLICATION_CONTEXT, _CONTEXT_RQ, _CONTEXT_AC, _USER_INFORMATION = 0x10, 0x20, 0x21, 0x50
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
 
 RELEASE_RQ_PDU = struct.pack(">BxIxxxx", RELEASE_RQ, 4)
+
+_FIRST_ELEMENT_AT = 24  # of a command set in its PDU: behind both headers and (0000,0000)
+_element_header = struct.Struct("<HHI").unpack_from  # group, element, length
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +148,20 @@ def parse_associate_ac(body: bytes) -> tuple[dict[int, ContextResult], int]:
     return results, user_information.max_pdu_bytes
 
 
-def command_elements(data: bytes | bytearray) -> dict[int, bytes]:
+def command_elements(data: bytes) -> dict[int, bytes]:
     """Element number -> value of a command set, which is always implicit VR little endian (PS3.7 6.3.1).
 
     Raises MalformedPduError when it does not end where its last element ends, or holds another group.
     """
-    elements, at = {}, 0
+    elements, at, end = {}, 0, len(data)
     try:
-        while at < len(data):
-            group, element, length = struct.unpack_from("<HHI", data, at)
-            at += 8 + length
-            if group != 0x0000 or at > len(data):
+        while at < end:
+            group, element, length = _element_header(data, at)
+            start = at + 8
+            at = start + length
+            if group != 0x0000 or at > end:
                 raise MalformedPduError("a command set with another group, or a length beyond its end")
-            elements[element] = bytes(data[at - length : at])
+            elements[element] = data[start:at]
     except struct.error:
         raise MalformedPduError("a command set that ends within an element") from None
     return elements
@@ -171,13 +177,17 @@ def unsigned_short(elements: dict[int, bytes], number: int) -> int:
 
 def command_pdu(context_id: int, elements: Sequence[tuple[int, bytes | int]]) -> bytes:
     """A command set, complete in one P-DATA-TF PDU; integers are of VR US."""
+    command = _encoded(elements)
+    command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
+    return p_data_header(len(command), context_id, COMMAND | LAST) + command
+
+
+def _encoded(elements: Iterable[tuple[int, bytes | int]]) -> bytes:
     encoded = []
     for number, value in elements:
         raw = value.to_bytes(2, "little") if isinstance(value, int) else value + b"\0" * (len(value) % 2)
         encoded += [struct.pack("<HHI", 0, number, len(raw)), raw]
-    command = b"".join(encoded)
-    command = struct.pack("<HHII", 0, 0, 4, len(command)) + command
-    return p_data_header(len(command), context_id, COMMAND | LAST) + command
+    return b"".join(encoded)
 
 
 def p_data_header(length: int, context_id: int, control: int) -> bytes:
@@ -208,6 +218,22 @@ def store_request(context_id: int, sop_class: bytes, sop_instance: bytes, messag
             (AFFECTED_SOP_INSTANCE_UID, sop_instance),
         ),
     )
+
+
+def store_success(context_id: int, sop_class: bytes, sop_instance: bytes, message_id: int) -> bytes:
+    """`store_response` with the status 0x0000, put together from what an association's responses share."""
+    if len(sop_class) > UID_MAX_BYTES or len(sop_instance) > UID_MAX_BYTES:
+        return store_response(context_id, sop_class, sop_instance, message_id, 0)
+    before, after = _around_message_id(context_id, sop_class, len(sop_instance))
+    return b"".join((before, message_id.to_bytes(2, "little"), after, sop_instance, b"\0" * (len(sop_instance) % 2)))
+
+
+@functools.lru_cache(maxsize=256)
+def _around_message_id(context_id: int, sop_class: bytes, sop_instance_bytes: int) -> tuple[bytes, bytes]:
+    """All before the message id, and all from there to the SOP instance."""
+    whole = store_response(context_id, sop_class, bytes(sop_instance_bytes), 0, 0)
+    at = _FIRST_ELEMENT_AT + len(_encoded(((AFFECTED_SOP_CLASS_UID, sop_class), (COMMAND_FIELD, C_STORE_RSP)))) + 8
+    return whole[:at], whole[at + 2 : len(whole) - sop_instance_bytes - sop_instance_bytes % 2]
 
 
 def store_response(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from receiver.dicom.status import StoreStatus
 
@@ -15,8 +15,7 @@ class StoreContext:
     transfer_syntax: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
+class StoreRequest(NamedTuple):
     """A C-STORE-RQ: UIDs as on the wire."""
 
     context_id: int
