@@ -20,9 +20,10 @@ from typing import Protocol
 
 from contract import Ending
 from contract.keys import manifest_key, part_manifest_key
-from contract.manifest import AssociationManifest, PartManifest
+from contract.manifest import PartManifest
 from contract.message import InboundMessage
 from contract.strict import from_json, to_json
+from receiver.arrivals import Arrivals
 from receiver.cloud import SMALL_MAX_BYTES, Cloud
 from receiver.commitment.ledger import VerifiedObject
 from receiver.counters import Counters
@@ -39,6 +40,16 @@ class _Task(Protocol):
     association: str
 
     def run(self) -> None: ...
+
+
+class _NextObject:
+    """Stands in the queue once for each object of an association that has arrived: for the first that no worker has taken."""
+
+    def __init__(self, upload: AssociationUpload) -> None:
+        self._upload = upload
+
+    def take(self) -> _ObjectTask:
+        return self._upload.take()
 
 
 class UploadLedger(Protocol):
@@ -73,7 +84,7 @@ class Uploads:
         self.ledger, self.quarantine = ledger, quarantine
         self.refusal = ""
         """What the cloud refused for good, until something succeeds again."""
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Task | _NextObject | None] = queue.SimpleQueue()
         self._open: dict[str, AssociationUpload] = {}
         self._changed = threading.Condition()
 
@@ -87,12 +98,12 @@ class Uploads:
     def resume(self, folder: AssociationFolder) -> None:
         """An association that a dead process left, sealed. Raises OSError."""
         upload = self.begin(folder)
-        if folder.manifests() is None:  # otherwise every object is in S3
+        if not folder.has_manifest():  # otherwise every object is in S3
             for stored in folder.objects():
                 upload.add(stored)
         upload.finish()
 
-    def submit(self, task: _Task) -> None:
+    def submit(self, task: _Task | _NextObject) -> None:
         """Queue a task."""
         self._tasks.put(task)
 
@@ -107,6 +118,8 @@ class Uploads:
             return False
         if task is None:
             return False
+        if isinstance(task, _NextObject):
+            task = task.take()
         try:
             task.run()
         except BaseException as error:
@@ -152,24 +165,31 @@ class AssociationUpload:
         self.association = folder.facts.association
         self._placement = Placement(folder.facts)
         self._lock = threading.Lock()
-        self._added = self._placed = self._done = 0
-        self._not_in_s3: dict[int, datetime] = {}  # when they arrived, by number of arrival
-        self._last_received_at: datetime | None = None
+        self._arrivals = Arrivals()
+        self._taken = self._placed = self._done = 0
+        self._next = _NextObject(self)
+        self._confirmations: dict[int, threading.Event] = {}  # by number of arrival
         self._waiting: dict[int, tuple[_ObjectTask, ObjectIndex]] = {}  # read, but an earlier object is not yet
-        self._in_s3: set[str] = set()  # keys
-        self._repeats: dict[str, list[_ObjectTask]] = {}  # by the key that they wait for
+        self._repeats: dict[int, list[_ObjectTask]] = {}  # by the number of arrival of what they wait for
         self._ended: tuple[Ending, datetime] | None = None
         self._finishing = self._announced = False
 
     def add(self, stored: StoredObject, confirmed: threading.Event | None = None) -> None:
         """One more object is durable. `confirmed` is set once it, or the object that it repeats, is in S3."""
         with self._lock:
-            task = _ObjectTask(self, stored, self._added, confirmed)
-            self._not_in_s3[self._added] = self._last_received_at = stored.received_at
-            self._added += 1
+            if confirmed is not None:
+                self._confirmations[len(self._arrivals)] = confirmed
+            self._arrivals.add(stored)
         if self.uploads.ledger is not None:
             self.uploads.ledger.received(self.association)
-        self.uploads.submit(task)
+        self.uploads.submit(self._next)
+
+    def take(self) -> _ObjectTask:
+        """The first object that no worker has taken yet."""
+        with self._lock:
+            task = _ObjectTask(self, self._arrivals.stored(self._taken, self.folder.path), self._taken)
+            self._taken += 1
+        return task
 
     def end(self, ending: Ending, ended_at: datetime) -> None:
         """No more objects. The association is sealed here if the disk takes it, otherwise before it is announced."""
@@ -178,7 +198,7 @@ class AssociationUpload:
             self.uploads.closed(self.association)
             return
         self._ended = ending, ended_at
-        if self._added:
+        if self._arrivals:
             try:
                 self.folder.seal(ending, ended_at)
             except OSError as error:
@@ -191,7 +211,7 @@ class AssociationUpload:
         """No more objects; the folder is sealed, or `end` said how to."""
         with self._lock:
             self._finishing = True
-            complete = self._done == self._added
+            complete = self._done == len(self._arrivals)
         if complete:
             self.uploads.submit(self)
 
@@ -217,22 +237,22 @@ class AssociationUpload:
     def object_done(self, task: _ObjectTask, place: Place) -> None:
         """One more object is in S3, or is a repeat: that is done when what it repeats is."""
         with self._lock:
-            if place.repeat and place.key not in self._in_s3:
-                self._repeats.setdefault(place.key, []).append(task)
+            if place.repeats is not None and not self._arrivals.is_in_s3(place.repeats):
+                self._repeats.setdefault(place.repeats, []).append(task)
                 return
-            self._in_s3.add(place.key)
-            done = [task, *self._repeats.pop(place.key, ())]
+            done = [task, *self._repeats.pop(task.arrival, ())]
             self._done += len(done)
             for one in done:
-                del self._not_in_s3[one.arrival]
+                self._arrivals.is_now_in_s3(one.arrival)
+            confirmed = [self._confirmations.pop(one.arrival, None) for one in done]
             if self.uploads.ledger is not None:
                 for one in done:
                     assert one.verified is not None  # noqa: S101 - it was placed
                     self.uploads.ledger.verified(self.association, one.verified)
-            complete = self._finishing and self._done == self._added
-        for one in done:
-            if one.confirmed is not None:
-                one.confirmed.set()
+            complete = self._finishing and self._done == len(self._arrivals)
+        for event in confirmed:
+            if event is not None:
+                event.set()
         if complete:
             self.uploads.submit(self)
 
@@ -240,12 +260,12 @@ class AssociationUpload:
     def oldest_received_at(self) -> datetime | None:
         """When the oldest object arrived that is not in S3; None when all are."""
         with self._lock:
-            return next(iter(self._not_in_s3.values()), None)
+            return self._arrivals.oldest_received_at
 
     def run(self) -> None:
         """Announce the association, and remove its folder. Raises CloudError, OSError."""
         folder, cloud = self.folder, self.uploads.cloud
-        if self._added == 0 and folder.sealed is None:  # nothing could be stored
+        if not self._arrivals and folder.sealed is None:  # nothing could be stored
             folder.remove()
             self.uploads.closed(self.association)
             return
@@ -255,28 +275,25 @@ class AssociationUpload:
             self._announce(cloud)
             self._announced = True
         if self.uploads.ledger is not None:
-            self.uploads.ledger.finish(self.association, () if self._added else _objects_of(folder))
+            self.uploads.ledger.finish(self.association, () if self._arrivals else _objects_of(folder))
         folder.remove()
         self.uploads.closed(self.association)
 
     def _announce(self, cloud: Cloud) -> None:
         folder = self.folder
-        kept = folder.manifests()
-        if kept is None:
+        manifest = folder.kept_manifest()
+        if manifest is None:
             assert folder.sealed is not None  # noqa: S101 - `run` sealed it
-            members = folder.members(folder.sealed.ended_at)
-            folder.keep_manifests(*self._placement.manifests(folder.sealed, members))
-            kept = folder.manifests()
-            assert kept is not None  # noqa: S101 - kept in the line before the last
-        manifest_bytes, parts = kept
-        manifest = from_json(AssociationManifest, manifest_bytes)
-        for number, content in parts.items():
-            cloud.put_bytes(part_manifest_key(manifest.edge, manifest.association, number), content)
-        cloud.put_bytes(manifest_key(manifest.edge, manifest.association), manifest_bytes)
+            manifest, parts = self._placement.manifests(folder.sealed, folder.members(folder.sealed.ended_at))
+            folder.keep_manifests(manifest, parts)
+        for part in manifest.parts:
+            cloud.put_bytes(part_manifest_key(manifest.edge, manifest.association, part.part), folder.kept_bytes(part.part))
+        cloud.put_bytes(manifest_key(manifest.edge, manifest.association), folder.kept_bytes())
         cloud.send_message(to_json(InboundMessage.announcing(manifest, self.uploads.bucket)).decode())
         if manifest.quarantined and self.uploads.quarantine is not None:
             self.uploads.quarantine.keep_if_possible(manifest, folder.objects())
-        seconds = (self.folder.now() - (self._last_received_at or manifest.ended_at)).total_seconds()
+        last_at = self._arrivals.received_at(len(self._arrivals) - 1) if self._arrivals else manifest.ended_at
+        seconds = (folder.now() - last_at).total_seconds()
         self.uploads.counters.association_announced(
             quarantined=len(manifest.quarantined), unchecked=self._placement.unchecked, seconds=max(0.0, seconds)
         )
@@ -299,10 +316,10 @@ class AssociationUpload:
 class _ObjectTask:
     """One object: read it, place it, PUT it."""
 
-    def __init__(
-        self, upload: AssociationUpload, stored: StoredObject, arrival: int, confirmed: threading.Event | None
-    ) -> None:
-        self.upload, self.stored, self.arrival, self.confirmed = upload, stored, arrival, confirmed
+    __slots__ = ("_read", "arrival", "association", "place", "stored", "upload", "verified")
+
+    def __init__(self, upload: AssociationUpload, stored: StoredObject, arrival: int) -> None:
+        self.upload, self.stored, self.arrival = upload, stored, arrival
         self.association = upload.association
         self.place: Place | None = None  # None while it is not read, or an earlier one is not
         self.verified: VerifiedObject | None = None  # what the ledger is to remember; None while it is not placed
@@ -333,11 +350,10 @@ class _ObjectTask:
 
 def _objects_of(folder: AssociationFolder) -> Iterator[VerifiedObject]:
     """What the kept manifests list. Raises OSError."""
-    kept = folder.manifests()
-    assert kept is not None  # noqa: S101 - they were announced
-    manifest, parts = kept
-    for content in parts.values():
-        for entry in from_json(PartManifest, content).entries:
+    manifest = folder.kept_manifest()
+    assert manifest is not None  # noqa: S101 - it was announced
+    for part in manifest.parts:
+        for entry in from_json(PartManifest, folder.kept_bytes(part.part)).entries:
             yield VerifiedObject(entry.sop_class_uid, entry.sop_instance_uid, quarantined=False)
-    for one in from_json(AssociationManifest, manifest).quarantined:
+    for one in manifest.quarantined:
         yield VerifiedObject(one.sop_class_uid, one.sop_instance_uid, quarantined=True)

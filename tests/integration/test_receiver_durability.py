@@ -54,7 +54,8 @@ class SlowCloud(FakeCloud):
         super().put_bytes(key, content)
 
 
-def test_with_cloud_a_repeat_is_not_confirmed_before_what_it_repeats(tmp_path: Path) -> None:
+def test_with_cloud_a_repeat_is_not_confirmed_before_what_it_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.upload_workers._ASKS_ALONE_SECONDS", 0.01)  # or no other worker sees the repeat in time
     cloud = SlowCloud()
     with running_edge(tmp_path, cloud, durability="cloud", confirmation_seconds=0.2) as edge:
         peer = RawPeer(edge.port, STORAGE)

@@ -47,7 +47,8 @@ def placement() -> Placement:
 
 
 def manifests(placement: Placement) -> tuple[AssociationManifest, list[PartManifest]]:
-    return placement.manifests(Seal(ending=Ending.RELEASED, ended_at=NOW, sequence=1))
+    manifest, parts = placement.manifests(Seal(ending=Ending.RELEASED, ended_at=NOW, sequence=1))
+    return manifest, list(parts)
 
 
 def test_a_faulty_object_is_in_quarantine_and_in_no_part(placement: Placement) -> None:
@@ -55,7 +56,7 @@ def test_a_faulty_object_is_in_quarantine_and_in_no_part(placement: Placement) -
     place = placement.add(index("1.2", "bad", fault="cannot be read: x"), 20, NOW)
     manifest, parts = manifests(placement)
     (held,) = manifest.quarantined
-    assert place == Place(held.key, repeat=False, quarantined=True)
+    assert place == Place(held.key, quarantined=True)
     assert held.key == f"{FOLDER}/000002-1.2.dcm"
     assert (held.reason, held.size_bytes, held.sop_instance_uid, held.received_at) == ("cannot be read: x", 20, "1.2", NOW)
     assert [entry.sop_instance_uid for part in parts for entry in part.entries] == ["1.1"]
@@ -70,10 +71,10 @@ def test_an_object_over_the_limit_is_in_quarantine(placement: Placement) -> None
 
 
 def test_a_repeat_has_the_key_of_what_it_repeats_quarantined_or_not(placement: Placement) -> None:
-    for fault in ("", "cannot be read: x"):
+    for arrival, fault in ((0, ""), (2, "cannot be read: x")):
         first = placement.add(index("1.1", "one", fault=fault), 10, NOW)
         again = placement.add(index("1.1", "one", fault=fault), 10, NOW)
-        assert again == Place(first.key, repeat=True, quarantined=bool(fault))
+        assert again == Place(first.key, repeats=arrival, quarantined=bool(fault))
     manifest, _ = manifests(placement)
     assert (manifest.objects, len(manifest.quarantined), manifest.identical_repeats) == (1, 1, 2)
 
@@ -93,3 +94,19 @@ def test_faulty_objects_of_one_uid_have_keys_of_their_own_and_supersede_nothing(
 def test_what_was_not_checked_is_counted_and_imported(placement: Placement) -> None:
     assert placement.add(index("1.1", "one", checked=False), 10, NOW).key.startswith("instances/")
     assert placement.unchecked == 1
+
+
+def test_a_part_lists_other_content_of_a_uid_where_it_arrived(placement: Placement) -> None:
+    for number in range(11):  # the last is in a second part
+        placement.add(index(f"1.{number}", "one"), 10, NOW)
+    again = placement.add(index("1.3", "two"), 10, NOW)
+    placement.add(index("1.11", "one"), 10, NOW)
+    assert placement.add(index("1.3", "two"), 10, NOW) == Place(again.key, repeats=11)
+    _, (_, part) = manifests(placement)
+    assert [(entry.sop_instance_uid, entry.supersedes) for entry in part.entries] == [
+        ("1.10", False),
+        ("1.3", True),
+        ("1.11", False),
+    ]
+    assert part.entries[1].key == again.key
+    assert "~" in again.key
