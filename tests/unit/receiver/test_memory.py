@@ -80,7 +80,7 @@ def test_the_oldest_that_waits_is_told_whatever_the_order_in_which_s3_gets_them(
     assert arrivals.oldest_received_at is None
     for number in range(4):
         arrivals.add(StoredObject(number + 1, Path("/spool"), "name", 500, NOW + timedelta(seconds=number)))
-    oldest = []
+    oldest: list[datetime | None] = []
     for done in (1, 0, 3, 2):
         arrivals.is_now_in_s3(done)
         oldest.append(arrivals.oldest_received_at)
