@@ -63,7 +63,7 @@ _FUNCTIONS = {
     "FollowExecution": _SHORT,
     "Sweep": _Kind(Duration.seconds(600), 512),
     "WatchEdges": _Kind(Duration.seconds(120), 256, share=0),
-    "WatchExecutions": _Kind(Duration.seconds(120), 256),
+    "WatchExecutions": _Kind(Duration.seconds(120), 192),  # of which it needs a half; it waits, and pays for that
 }
 _ANSWER = _Kind(Duration.seconds(60), 256)
 _WATCH_EXECUTIONS_EVERY = Duration.minutes(1)  # the finest that EventBridge has

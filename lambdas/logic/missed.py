@@ -1,7 +1,7 @@
 """Follow the executions whose events were lost: rows that say otherwise than Step Functions.
 
 Step Functions tells EventBridge of a change of status as best it can, and no more; an event that came may still end among
-the dead letters. So every minute somebody looks: at rows that are open and whose execution does not run, and at rows that
+the dead letters. So somebody looks, again and again: at rows that are open and whose execution does not run, and at rows that
 ended badly and whose execution runs, since it was redriven. What is written is what the event would have led to.
 """
 
@@ -33,11 +33,11 @@ class ListsExecutions(Protocol):
 
 
 class MissedEvents:
-    """Kept from look to look. Where nothing ran at the last one and nothing has started since, the catalog is not asked, so
-    that one which pauses when it is idle may pause."""
+    """Kept from look to look. While it is `quiet`, nothing ran at the last look. Where nothing has started since then either,
+    the catalog is not asked, so that one which pauses when it is idle may pause."""
 
     def __init__(self) -> None:
-        self._quiet = False
+        self.quiet = False
         self._newest: str | None = None
 
     def look(self, catalog: Catalog, executions: ListsExecutions, state_machine_arn: str, now: datetime) -> Iterator[Followed]:
@@ -46,9 +46,9 @@ class MissedEvents:
         An execution that Step Functions does not know (any more) is left to the sweep. Raises those of Catalog and Storage.
         """
         newest, running = executions.newest(state_machine_arn), executions.running(state_machine_arn)
-        if self._quiet and not running and newest == self._newest:
+        if self.quiet and not running and newest == self._newest:
             return
-        self._quiet, self._newest = False, newest
+        self.quiet, self._newest = False, newest
         moment = now.astimezone(UTC).replace(tzinfo=None)
 
         def suspects(cursor: Cursor) -> list[OpenAssociation]:
@@ -67,7 +67,7 @@ class MissedEvents:
             followed = _followed(catalog, row, execution, moment)
             if followed is not None:
                 yield followed
-        self._quiet = not looks_again
+        self.quiet = not looks_again
 
 
 def _followed(catalog: Catalog, row: OpenAssociation, execution: Execution, moment: datetime) -> Followed | None:

@@ -36,7 +36,7 @@ MANIFEST_WITHIN = timedelta(hours=24)
 EXECUTION_WITHIN = timedelta(minutes=15)
 """How long a manifest may be without an execution: its message may wait in the queue."""
 EVENT_WITHIN = timedelta(minutes=5)
-"""How long a row may be open before it is looked at here. Lost events are found within a minute or two, by `missed`."""
+"""How long a row may be open before it is looked at here. Lost events are found within a minute, by `missed`."""
 
 
 class RunsExecutions(Protocol):

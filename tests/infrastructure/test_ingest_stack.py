@@ -10,6 +10,7 @@ import pytest
 
 import workflows
 from cdk.tools import ROOT
+from lambdas.handlers.watch_executions import LOOKS, PAUSE_SECONDS
 from tests.infrastructure.conftest import Environment
 from tests.support.templates import Template, listed, text
 
@@ -319,12 +320,14 @@ def test_the_sweep_runs_every_quarter_of_an_hour_on_the_bucket_and_the_machine(t
     assert {"BUCKET_NAME", "INGEST_STATE_MACHINE_ARN"} <= properties["Environment"]["Variables"].keys()
 
 
-def test_executions_whose_events_were_lost_are_looked_for_each_minute_at_the_ingest_machine(template: Template) -> None:
+def test_executions_whose_events_were_lost_are_looked_for_all_the_time_at_the_ingest_machine(template: Template) -> None:
     _, rule = template.one("AWS::Events::Rule", Name="ahi-ingest-prod-watchexecutions")
     assert rule["Properties"]["ScheduleExpression"] == "rate(1 minute)"
     (target,) = rule["Properties"]["Targets"]
     properties = template.body["Resources"][target["Arn"]["Fn::GetAtt"][0]]["Properties"]
     assert properties["FunctionName"] == "ahi-ingest-prod-WatchExecutions"
+    assert 60 - LOOKS * PAUSE_SECONDS < PAUSE_SECONDS, "the next invocation goes on where this one ends"
+    assert properties["Timeout"] > LOOKS * PAUSE_SECONDS
     (machine,) = template.allowed(role_of(properties))["states:ListExecutions"]
     assert machine.endswith(":stateMachine:ahi-ingest-prod-ingest")
 

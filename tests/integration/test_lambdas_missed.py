@@ -39,6 +39,15 @@ def run(aws: Aws, placer: Placer, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch, missed: MissedEvents) -> list[float]:
+    """How long the function slept, without sleeping."""
+    pauses: list[float] = []
+    monkeypatch.setattr(watch_executions, "_MISSED", missed)
+    monkeypatch.setattr("time.sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
 def missed() -> MissedEvents:
     return MissedEvents()
 
@@ -181,14 +190,26 @@ def test_executions_that_run_are_read_from_one_list_and_not_asked_for_one_by_one
     assert executions().running(MACHINE) == {execution_arn(run.placed.association)}
 
 
-def test_the_function_tells_of_a_lost_end_as_of_one_that_came(
-    run: Run, step_functions: StepFunctionsTable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_function_looks_through_its_minute_while_something_runs_and_once_while_nothing_does(
+    run: Run, step_functions: StepFunctionsTable, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_executions, "_MISSED", MissedEvents())
+    put(step_functions, run.placed)
+    assert watch_executions.handler({}, CONTEXT) == {"followed": 0}
+    assert pauses == [10] * 5
+    monkeypatch.setattr("time.sleep", lambda _: put(step_functions, run.placed, "ABORTED"))
+    assert watch_executions.handler({}, CONTEXT) == {"followed": 1}
+    monkeypatch.setattr("time.sleep", None)
+    assert watch_executions.handler({}, CONTEXT) == {"followed": 0}
+
+
+def test_the_function_tells_of_a_lost_end_as_of_one_that_came(
+    run: Run, step_functions: StepFunctionsTable, pauses: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     put(step_functions, run.placed, "TIMED_OUT")
     capsys.readouterr()
     assert watch_executions.handler({}, CONTEXT) == {"followed": 1}
     written = capsys.readouterr().out
     assert '"AssociationsFailed":[1.0]' in written
     assert '"OrphansSettled":[1.0]' in written
+    assert pauses == []
     assert watch_executions.handler({}, CONTEXT) == {"followed": 0}
