@@ -8,10 +8,12 @@ from uuid import uuid4
 import pymysql
 import pytest
 
+from lambdas.catalog import Catalog, CatalogSettings, migrate
 from local.healthimaging.launch import HealthImaging
 from local.mariadb import DatabaseAddress, MariaDb
 from local.ministack import MiniStack
 from local.processes import free_port
+from tests.support.catalog import empty, settings_of
 from tests.support.healthimaging import Imports, set_faults
 
 if TYPE_CHECKING:
@@ -52,6 +54,23 @@ def new_catalog_database(mariadb_server: MariaDb) -> Iterator[Callable[[], Datab
 def catalog_database(new_catalog_database: Callable[[], DatabaseAddress]) -> DatabaseAddress:
     """A fresh, empty database for this test."""
     return new_catalog_database()
+
+
+@pytest.fixture(scope="session")
+def migrated_settings(new_catalog_database: Callable[[], DatabaseAddress]) -> CatalogSettings:
+    """A database with the catalog's tables, for all tests that begin with empty ones."""
+    settings = settings_of(new_catalog_database())
+    migrate(settings)
+    return settings
+
+
+@pytest.fixture
+def catalog(migrated_settings: CatalogSettings) -> Iterator[Catalog]:
+    """The catalog, empty."""
+    catalog = Catalog(lambda: migrated_settings)
+    empty(catalog)
+    yield catalog
+    catalog.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Fixtures for the catalog and the Lambdas: a migrated database, handlers in this process, and associations to give them."""
+"""Fixtures for the catalog and the Lambdas: handlers in this process, and associations to give them."""
 
 from __future__ import annotations
 
@@ -7,35 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lambdas.catalog import Catalog, CatalogSettings, migrate
 from lambdas.handlers import environment
 from local.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from tests.support.associations import Placer
-from tests.support.catalog import empty, settings_of
 from tests.support.stepfunctions import MACHINE, StepFunctionsTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from lambdas.catalog import CatalogSettings
     from local.aws import Aws
-    from local.mariadb import DatabaseAddress
-
-
-@pytest.fixture(scope="session")
-def migrated_settings(new_catalog_database: Callable[[], DatabaseAddress]) -> CatalogSettings:
-    """A database with the catalog's tables, for all tests that begin with empty ones."""
-    settings = settings_of(new_catalog_database())
-    migrate(settings)
-    return settings
-
-
-@pytest.fixture
-def catalog(migrated_settings: CatalogSettings) -> Iterator[Catalog]:
-    """The catalog, empty."""
-    catalog = Catalog(lambda: migrated_settings)
-    empty(catalog)
-    yield catalog
-    catalog.close()
 
 
 @pytest.fixture

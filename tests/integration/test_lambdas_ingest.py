@@ -35,10 +35,10 @@ def _files(folder: Path, count: int, patient_id: str = "P-1") -> list[bytes]:
     return [path.read_bytes() for path in ct_series(folder, count, patient_id=patient_id)]
 
 
-def _changed(file: bytes) -> bytes:
+def _changed(file: bytes, study_description: str = "changed") -> bytes:
     """The same instance with other content."""
     read = dcmread(DicomBytesIO(file))
-    read.StudyDescription = "changed"
+    read.StudyDescription = study_description
     read.InstanceNumber = 77
     buffer = DicomBytesIO()
     read.save_as(buffer, enforce_file_format=True)
@@ -48,14 +48,21 @@ def _changed(file: bytes) -> bytes:
 def test_functions_need_no_more_than_the_user_that_they_log_in_as_by_iam_may_do(
     aws: Aws, placer: Placer, migrated_settings: CatalogSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a password: MariaDB has no plugin of AWS'."""
+    """With a password: MariaDB has no plugin of AWS'. Rows are deleted where an association takes back what it corrected."""
     for _ in range(2):  # at each deployment
         migration.let_in(migrated_settings, "functions", how="IDENTIFIED BY 'theirs'")
     functions = Catalog(lambda: replace(migrated_settings, user="functions", password="theirs"))
     for name, module in list(sys.modules.items()):
         if name.startswith("lambdas.handlers.") and hasattr(module, "catalog"):
             monkeypatch.setattr(module, "catalog", lambda: functions)
-    assert Run(aws=aws, placed=placer.place(_files(tmp_path, 3))).all()["verdict"] == "COMPLETE"
+    one, two, three = (_changed(*file) for file in zip(_files(tmp_path, 3), ("before", "after", "before"), strict=True))
+    assert Run(aws=aws, placed=placer.place([one])).all()["verdict"] == "COMPLETE"
+    correcting = Run(aws=aws, placed=placer.place([two, three]))
+    correcting.register()
+    for first, corrected in ((0, 1), (1, 0)):
+        correcting.index([{"part": 1, "first": first, "count": 1}])
+        logged = rows(functions, "change_log", "association = %s", (correcting.placed.association,))
+        assert [row["column_name"] for row in logged].count("study_description") == corrected
     with pytest.raises(errors.CatalogRefusedError):
         functions.transaction(lambda cursor: cursor.execute("DROP TABLE change_log"))
     functions.close()

@@ -1,42 +1,18 @@
-"""Fixtures for the machines with the real handlers: one catalog for the session, and S3 with one association in memory."""
+"""Fixtures for the machines with the real handlers: S3 with one association in memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from lambdas.catalog import Catalog, CatalogSettings, migrate
 from tests.support.associations import PlacedAssociation, Placer
-from tests.support.catalog import empty, settings_of
 from tests.support.dicom import ct_series
 from tests.support.memory_cloud import MemoryS3
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from local.mariadb import DatabaseAddress
 
 PATIENT_ID = "PATIENT-7431"
 
 PlacedOnce = tuple[PlacedAssociation, dict[tuple[str, str], bytes]]
-
-
-@pytest.fixture(scope="session")
-def ingest_settings(new_catalog_database: Callable[[], DatabaseAddress]) -> CatalogSettings:
-    """A database with the catalog's tables."""
-    settings = settings_of(new_catalog_database())
-    migrate(settings)
-    return settings
-
-
-@pytest.fixture
-def ingest_catalog(ingest_settings: CatalogSettings) -> Iterator[Catalog]:
-    """The catalog, empty."""
-    catalog = Catalog(lambda: ingest_settings)
-    empty(catalog)
-    yield catalog
-    catalog.close()
 
 
 @pytest.fixture(scope="session")

@@ -69,13 +69,13 @@ def definition(machine: str, import_arn: str = "") -> str:
 
 
 def test_kill_9_in_the_middle_of_20_executions_completes_all_with_one_job_each(
-    ingest_catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     s3: Any = MemoryS3()
     placer = Placer(aws=s3, bucket="images")
     for number in range(EXECUTIONS):
         placer.place([path.read_bytes() for path in ct_series(tmp_path / str(number), 2, pixels=bytes(16))])
-    patch_handlers(monkeypatch, catalog=ingest_catalog, storage=s3, executions=None)  # no lease is held by another
+    patch_handlers(monkeypatch, catalog=catalog, storage=s3, executions=None)  # no lease is held by another
     cloud = Cloud(MemoryImaging(s3))
     with AwsEndpoint(cloud.answer) as endpoint:
         options = ["--state", str(tmp_path / "engine"), "--lambda-endpoint", endpoint.url]
@@ -94,13 +94,13 @@ def test_kill_9_in_the_middle_of_20_executions_completes_all_with_one_job_each(
             process.send_signal(signal.SIGKILL)
             process.wait()
         with cloud.one_at_a_time:
-            ended_before = sum(row["status"] == "COMPLETE" for row in rows(ingest_catalog, "association"))
+            ended_before = sum(row["status"] == "COMPLETE" for row in rows(catalog, "association"))
         assert ended_before < EXECUTIONS
         cloud.killed.set()
         with engine(*options) as (_, client):
             assert {finished(client, execution)["status"] for execution in started} == {"SUCCEEDED"}
     assert len(cloud.imaging.jobs) == EXECUTIONS
-    queries = Queries(ingest_catalog)
+    queries = Queries(catalog)
     assert [row.status for row in queries.associations()] == ["COMPLETE"] * EXECUTIONS
     for one in placer.placed:
         assert {row.import_status for row in queries.stored_objects(one.association)} == {"IMPORTED"}

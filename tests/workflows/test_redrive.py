@@ -85,12 +85,12 @@ def rehearse(patched: pytest.MonkeyPatch, placed_once: PlacedOnce) -> Rehearse:
 
 @pytest.fixture(scope="module")
 def clean(
-    rehearse: Rehearse, ingest_settings: CatalogSettings, placed_once: PlacedOnce, tmp_path_factory: pytest.TempPathFactory
+    rehearse: Rehearse, migrated_settings: CatalogSettings, placed_once: PlacedOnce, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[int, Clean]:
     """By how many jobs failed."""
     found = {}
     for failing_jobs in (0, 1):
-        catalog = Catalog(lambda: ingest_settings)
+        catalog = Catalog(lambda: migrated_settings)
         empty(catalog)
         with rehearse(catalog, tmp_path_factory.mktemp("clean"), failing_jobs) as rehearsal:
             arn = rehearsal.start(placed_once[0])
@@ -123,18 +123,18 @@ def test_a_run_without_faults_takes_one_job_more_for_what_the_service_failed_at(
 
 
 def test_outputs_that_never_became_whole_are_collected_by_a_redrive_once_they_are(
-    rehearse: Rehearse, clean: Mapping[int, Clean], ingest_catalog: Catalog, placed: PlacedAssociation, tmp_path: Path
+    rehearse: Rehearse, clean: Mapping[int, Clean], catalog: Catalog, placed: PlacedAssociation, tmp_path: Path
 ) -> None:
     """The failure stays at the import: a redrive collects again, where a verdict over half of the results would not."""
-    with rehearse(ingest_catalog, tmp_path) as rehearsal:
+    with rehearse(catalog, tmp_path) as rehearsal:
         rehearsal.imaging.withhold = "SUCCESS/success.ndjson"
         arn = rehearsal.start(placed)
-        assert (rehearsal.ended(arn).error, status_of(ingest_catalog, placed)) == ("States.TaskFailed", "FAILED")
-        assert [row.error for row in Queries(ingest_catalog).import_jobs(placed.association)] == ["Import.OutputsMissing"]
+        assert (rehearsal.ended(arn).error, status_of(catalog, placed)) == ("States.TaskFailed", "FAILED")
+        assert [row.error for row in Queries(catalog).import_jobs(placed.association)] == ["Import.OutputsMissing"]
         rehearsal.imaging.write_withheld()
         rehearsal.engine.redrive_execution(arn)
         assert rehearsal.ended(arn).status == "SUCCEEDED"
-        assert rows_of(ingest_catalog) == clean[0].rows
+        assert rows_of(catalog) == clean[0].rows
         assert len(rehearsal.imaging.jobs) == clean[0].jobs
 
 
@@ -151,13 +151,13 @@ def test_the_rows_are_those_of_a_run_without_faults_after(
     again: str,
     rehearse: Rehearse,
     clean: Mapping[int, Clean],
-    ingest_catalog: Catalog,
+    catalog: Catalog,
     placed: PlacedAssociation,
     tmp_path: Path,
 ) -> None:
     failing_jobs = int(case.state == "RecordFailure")
     poll_cap_seconds = 3600 if case.state == "ImportPart" else 60  # a day passes there
-    with rehearse(ingest_catalog, tmp_path, failing_jobs, poll_cap_seconds=poll_cap_seconds) as rehearsal:
+    with rehearse(catalog, tmp_path, failing_jobs, poll_cap_seconds=poll_cap_seconds) as rehearsal:
         rehearsal.fault = case
         arn = rehearsal.start(placed)
         strike(rehearsal, case, arn, then_throw=again == "redrive")
@@ -165,7 +165,7 @@ def test_the_rows_are_those_of_a_run_without_faults_after(
         survived = case.kind is Kind.KILL and again == "restart" and not failing_jobs
         assert first.status == ("SUCCEEDED" if survived else "ABORTED" if case.kind is Kind.STOP else "FAILED")
         had_its_verdict = case.state == "ReconcileAssociation" and case.kind is not Kind.THROWS
-        assert status_of(ingest_catalog, placed) == ("COMPLETE" if survived or had_its_verdict else first.status)
+        assert status_of(catalog, placed) == ("COMPLETE" if survived or had_its_verdict else first.status)
         rehearsal.repair()
         for _ in range(1 + failing_jobs):
             if again == "redrive":
@@ -175,7 +175,7 @@ def test_the_rows_are_those_of_a_run_without_faults_after(
             if (last := rehearsal.ended(arn)).status == "SUCCEEDED":
                 break
         assert last.status == "SUCCEEDED"
-        assert rows_of(ingest_catalog) == clean[failing_jobs].rows
+        assert rows_of(catalog) == clean[failing_jobs].rows
         assert len(rehearsal.imaging.jobs) == clean[failing_jobs].jobs
         told = json.dumps(rehearsal.histories())
         assert placed.association in told
@@ -190,12 +190,12 @@ def test_the_rows_are_those_of_a_run_without_faults_after_an_import_that_was(
     again: str,
     rehearse: Rehearse,
     clean: Mapping[int, Clean],
-    ingest_catalog: Catalog,
+    catalog: Catalog,
     placed: PlacedAssociation,
     tmp_path: Path,
 ) -> None:
     """ImportPart, which is a state of its own: its child is ended by hand, or cannot be started at all."""
-    with rehearse(ingest_catalog, tmp_path, import_missing=child == "refused") as rehearsal:
+    with rehearse(catalog, tmp_path, import_missing=child == "refused") as rehearsal:
         if child == "stopped":
             rehearsal.fault = Fault("WaitForJob", Kind.STOP)
         arn = rehearsal.start(placed)
@@ -203,7 +203,7 @@ def test_the_rows_are_those_of_a_run_without_faults_after_an_import_that_was(
             assert rehearsal.struck.wait(30), "the job was never waited for"
             rehearsal.stop_child()
         first = rehearsal.ended(arn)
-        assert (first.status, status_of(ingest_catalog, placed)) == ("FAILED", "FAILED")
+        assert (first.status, status_of(catalog, placed)) == ("FAILED", "FAILED")
         assert first.error == ("States.TaskFailed" if child == "stopped" else "StepFunctions.StateMachineDoesNotExistException")
         rehearsal.repair()
         if again == "redrive":
@@ -211,7 +211,7 @@ def test_the_rows_are_those_of_a_run_without_faults_after_an_import_that_was(
         else:
             arn = rehearsal.restart(placed)
         assert rehearsal.ended(arn).status == "SUCCEEDED"
-        assert rows_of(ingest_catalog) == clean[0].rows
+        assert rows_of(catalog) == clean[0].rows
         assert len(rehearsal.imaging.jobs) == clean[0].jobs
 
 
