@@ -1,16 +1,22 @@
-"""DCMTK's programs by their own paths: pynetdicom installs a `storescu`, `storescp` and `echoscu` of its own beside Python.
+"""Programs by their own paths.
 
-What PATH finds first is no matter: a program is DCMTK's when it says so.
+DCMTK's: pynetdicom installs a `storescu`, `storescp` and `echoscu` of its own beside Python. What PATH finds first is no
+matter: a program is DCMTK's when it says so. The receiver's Python: of an environment as it is installed, which `./dev bench`
+makes, and else our own, which has more to import.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 _ALSO = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")
+
+_INSTALLED = Path(__file__).parent.parent / ".venv-edge" / "bin" / "python"
+RECEIVER_PYTHON = str(_INSTALLED if _INSTALLED.exists() else sys.executable)
 
 
 class ProgramError(Exception):

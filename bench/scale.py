@@ -24,6 +24,7 @@ from rich.console import Console
 
 from bench import results, s3
 from bench.measure import PeakMemory, cpu_seconds, settle
+from bench.programs import RECEIVER_PYTHON
 from bench.servers import ours
 from local.ministack import MiniStack
 from local.processes import Process, accepts, free_port
@@ -51,7 +52,7 @@ def measure(folder: Path, server: s3.S3, queues: MiniStack, objects: int, run: i
             "AHI_INGEST_QUEUE_URL": queue_url,
             "AWS_ENDPOINT_URL": queues.endpoint_url,
         }
-        command = [sys.executable, "-m", "receiver"]
+        command = [RECEIVER_PYTHON, "-m", "receiver"]
         with Process.start("receiver", command, log_path=Path(place) / "log", ready=accepts(port), env=environment) as process:
             root = psutil.Process(process.group)
             settle(root)

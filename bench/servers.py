@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.programs import dcmtk
+from bench.programs import RECEIVER_PYTHON, dcmtk
 
 TUNED, OURS, OURS_DURABLE = "DCMTK storescp, tuned", "ahi-ingest, none", "ahi-ingest, object"
 DEFAULT = "DCMTK storescp, default, no delay"
@@ -57,7 +57,7 @@ def ours(port: int, folder: Path, *, durability: str, workers: int) -> dict[str,
 def _ours(name: str, durability: str, workers: int) -> Server:
     return Server(
         name=name,
-        command=lambda _port, _folder: [sys.executable, "-m", "receiver"],
+        command=lambda _port, _folder: [RECEIVER_PYTHON, "-m", "receiver"],
         settings=lambda port, folder: ours(port, folder, durability=durability, workers=workers),
     )
 
@@ -101,7 +101,7 @@ def servers(workers: int) -> dict[str, Server]:
         Server(name=ORTHANC, command=_orthanc, environment={"TCP_NODELAY": "1"}, keeps_objects_in_memory=True),
         Server(
             name=PYNETDICOM,
-            command=lambda port, folder: [sys.executable, "-m", "pynetdicom", "storescp", "-od", str(folder), str(port)],
+            command=lambda port, folder: [RECEIVER_PYTHON, "-m", "pynetdicom", "storescp", "-od", str(folder), str(port)],
             max_associations=10,
             keeps_objects_in_memory=True,
         ),

@@ -28,6 +28,7 @@ from rich.console import Console
 from bench import results, s3
 from bench.data import CT
 from bench.measure import cpu_seconds, settle
+from bench.programs import RECEIVER_PYTHON
 from bench.servers import TUNED, ours, servers
 from bench.upload_client import BOTO3, CLIENTS
 from local.ministack import MiniStack
@@ -81,7 +82,7 @@ def _ours(folder: Path, server: s3.S3, queue_url: str, run: int) -> Iterator[tup
         "AWS_ENDPOINT_URL": queue_url.split("/000000000000", 1)[0],
     }
     with Process.start(
-        OURS, [sys.executable, "-m", "receiver"], log_path=folder / "log", ready=accepts(port), env=environment
+        OURS, [RECEIVER_PYTHON, "-m", "receiver"], log_path=folder / "log", ready=accepts(port), env=environment
     ) as process:
         yield port, [psutil.Process(process.group)]
 

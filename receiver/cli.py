@@ -11,6 +11,7 @@ from receiver.configuration import read_settings
 from receiver.filesystem import LocalFileSystem
 from receiver.listening import open_sockets
 from receiver.logs import configure_logs
+from receiver.memory import share_heaps
 from receiver.monitor import Monitor
 from receiver.process import PID_NAME, StopRequest, connect_cloud, starting
 from receiver.service import Receiver
@@ -24,6 +25,7 @@ def receive(config: Path | None = None) -> None:
     Configured by AHI_INGEST_* variables (docs/configuration.md) and the standard AWS_* variables. Prints one JSON line with
     the port when it is ready, logs JSON to standard error, and ends in order on SIGTERM.
     """
+    share_heaps()
     stop = StopRequest()
     with starting():
         settings = read_settings(config)

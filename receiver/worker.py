@@ -14,6 +14,7 @@ import socket
 import threading
 
 from receiver.logs import configure_logs
+from receiver.memory import share_heaps
 from receiver.process import StopRequest, connect_cloud, starting
 from receiver.service import Receiver
 from receiver.settings import Settings
@@ -22,6 +23,7 @@ _REPORT_EVERY_SECONDS = 1.0
 
 
 def main() -> None:
+    share_heaps()
     stop = StopRequest()
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # so that nothing else can be taken for a report
