@@ -216,9 +216,9 @@ class ServedAssociation(Association):
         Commitment results are sent meanwhile. Raises OSError.
         """
         connection, received_bytes = self._connection, loop.received_bytes
-        heard_at = time.monotonic()
+        heard_at, at_most = time.monotonic(), min(self._timeouts.idle, self._timeouts.slowest.seconds)
         while True:
-            patience = connection.wait_at_most(self._timeouts.idle if reports is None else _REPORTS_EVERY_SECONDS)
+            patience = connection.wait_at_most(at_most if reports is None else _REPORTS_EVERY_SECONDS)
             outcome = loop.run()
             now = time.monotonic()
             if loop.received_bytes != received_bytes:

@@ -131,7 +131,8 @@ class PDataLoop:
             try:
                 count = self._sock.recv_into(self._view[self._end :] if self._end else self._view)
             except (TimeoutError, BlockingIOError):  # as Connection.wait_at_most says
-                return Outcome.IDLE
+                too_slow = within_message and self._pace.is_too_slow(0, monotonic() - asked_at)
+                return Outcome.SLOW if too_slow else Outcome.IDLE
             except OSError:
                 return Outcome.CLOSED
             if count == 0:

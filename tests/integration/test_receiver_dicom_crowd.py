@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +134,24 @@ def test_a_peer_that_sends_an_object_too_slowly_is_aborted(tmp_path: Path) -> No
         peer.sock.close()
         (announced,) = edge.announced()
         assert (announced.manifest.ending, len(announced.entries)) == (Ending.ABORTED, 1)
+
+
+@pytest.mark.parametrize("port", ["port", "tls_port"])
+def test_a_peer_that_goes_silent_within_an_object_is_slow_however_long_it_may_be_idle(
+    tmp_path: Path, port: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ca = make_ca(tmp_path, "ca")
+    server = make_certificate(tmp_path, "server", ca)
+    tls = ssl.create_default_context(cafile=ca.certificate) if port == "tls_port" else None
+    settings: dict[str, Any] = {"tls_port": 0, "tls_certificate": server.certificate, "tls_key": server.key}
+    with running_edge(tmp_path, slowest_seconds=0.2, idle_timeout_seconds=600, **settings) as edge:
+        peer = RawPeer(getattr(edge.receiver, port), STORAGE, tls=tls)
+        sent = store_pdus(b"1.10", small_data_set(more=b"x" * 10_000))
+        peer.sock.sendall(sent[: len(sent) // 2])
+        peer.sock.settimeout(20)
+        assert peer.receive()[0] == pdu.ABORT
+        peer.sock.close()
+        assert "the peer sends too slowly" in caplog.text
 
 
 def test_a_peer_that_pauses_between_objects_is_not_slow(tmp_path: Path) -> None:
