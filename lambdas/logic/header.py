@@ -24,6 +24,7 @@ HEADER_MAX_BYTES = 64 * 1024 * 1024
 _NEST_MAX = 64
 
 LAST_GROUP = 0x0028
+"""Private blobs of 100 KB stand in group 0029 of many scanners' objects."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
