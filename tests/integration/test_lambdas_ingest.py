@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +19,10 @@ from lambdas.catalog import Catalog, migration
 from lambdas.catalog.queries import Queries
 from tests.support.catalog import empty, everything, rows
 from tests.support.dicom import ct_series
-from tests.support.lambdas import Run
+from tests.support.lambdas import Outputs, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from lambdas.catalog import CatalogSettings
@@ -142,6 +144,37 @@ def test_the_same_study_three_times_is_three_balanced_ledgers_and_one_set_of_ins
     assert sorted(row["instance_number"] for row in instances) == [1, 3, 77]
     assert [row["study_description"] for row in rows(catalog, "study")] == ["changed"]
     assert all((counts := Queries(catalog).ledger(run.placed.association)) and counts.balanced for run in runs)
+
+
+def test_the_same_study_three_times_ends_alike_in_whatever_order_its_branches_end_and_are_repeated(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    """Twice identical and once changed; each branch of each may be delayed past all others."""
+    files = _files(tmp_path, 3)
+    again = [files[0], _changed(files[1]), files[2]]
+    runs = [Run(aws=aws, placed=placer.place(sent)) for sent in (files, files, again)]
+    tables = ("patient", "study", "series", "instance", "image_set", "stored_object", "conflict")
+    results = []
+    for seed in range(6):
+        empty(catalog)
+        branches: list[Callable[[], object]] = []
+        for version, run in enumerate(runs, 1):
+            slices = run.register()["slices"]
+            run.claim()
+            run.record("SUBMITTED")
+            outputs = Outputs()
+            for entry in run.placed.entries:
+                outputs.succeed(entry.key, "set-1", version)
+            branches += [partial(run.index, slices), partial(run.collect, outputs)]
+        order = branches * 2
+        random.Random(seed).shuffle(order)
+        for branch in order if seed else branches:
+            branch()
+        assert [run.reconcile()["imported"] for run in runs] == [3, 3, 3]
+        results.append(everything(catalog, tables))
+    for result in results:
+        assert result == results[0]
+    assert sorted(row["instance_number"] for row in results[0]["instance"]) == [1, 3, 77]
 
 
 def test_an_older_association_that_is_indexed_late_changes_nothing(
