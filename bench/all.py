@@ -78,6 +78,12 @@ _PARTS = (
         ),
     ),
     Part(
+        name="syncing",
+        module="syncing",
+        minutes=2,
+        quick=("--rounds", "1", "--objects", "8", "--threads", "4"),
+    ),
+    Part(
         name="upload",
         module="upload",
         minutes=25,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.report import aims, growth, indexing, pipeline, receiving, uploading
+from bench.report import aims, growth, indexing, pipeline, receiving, syncing, uploading
 from bench.report.measurement import Measurement, read
 from bench.servers import OURS, OURS_DURABLE
 
@@ -28,7 +28,7 @@ more, and are the whole range where there were fewer.
 
 Where the time goes, and what the aims that are not reached would need: [performance.md](performance.md).
 """
-_NAMES = ("receive", "receive-storescu", "receive-disk", "upload", "end_to_end", "index", "scale")
+_NAMES = ("receive", "receive-storescu", "receive-disk", "syncing", "upload", "end_to_end", "index", "scale")
 
 
 def sections(measured: dict[str, list[Measurement]], plots: Path) -> list[str]:
@@ -44,6 +44,8 @@ def sections(measured: dict[str, list[Measurement]], plots: Path) -> list[str]:
         for name, ours, heading in receive
         if name in measured
     ]
+    if found := measured.get("syncing"):
+        out.append(syncing.section(found[0]))
     if found := measured.get("upload"):
         out.append(uploading.section(found))
     if found := measured.get("index"):
