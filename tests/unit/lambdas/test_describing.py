@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -19,15 +20,18 @@ from lambdas.catalog.associations import Origin
 from lambdas.catalog.attributes import Level
 from lambdas.catalog.objects import Described, LevelValues
 from lambdas.logic.describing import TAGS, VALUES_MAX_CHARACTERS, describe
-from lambdas.logic.header import UnreadableError, read_header
+from lambdas.logic.header import FIRST_READ_BYTES, UnreadableError, read_header
 from lambdas.logic.issuers import default_issuer, parse_issuers
 from lambdas.logic.order import object_order
 from tests.support.associations import entry_of
 from tests.support.dicom import BUNDLED
-from tests.support.elements import element, part10
+from tests.support.elements import ITEM, element, part10
 
 ASSOCIATION = "20261124T021501Z-CT_1-9f3c2a71"
 ORDER = object_order(Origin(sequence=1, sent_at_ms=1), ASSOCIATION, 1, 0)
+
+
+LONG_ITEM = ITEM + struct.pack("<L", 5_000_000) + bytes(5_000_000)
 
 
 def listed(file: bytes) -> Entry:
@@ -178,6 +182,25 @@ def test_bundled_objects_say_what_pydicom_reads() -> None:
         assert said.levels[Level.PATIENT].values.get("patient_name") == (str(read.PatientName) or None)
         assert said.levels[Level.INSTANCE].values.get("rows") == read.get("Rows")
         assert said.levels[Level.SERIES].values["modality"] == read.Modality
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "modality", "content"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.104.1", "DOC", element(0x00420011, b"OB", bytes(5_000_000))),
+        ("1.2.840.10008.5.1.4.1.1.11.1", "PR", element(0x00700001, b"SQ", LONG_ITEM)),
+        ("1.2.840.10008.5.1.4.1.1.9.1.1", "ECG", element(0x54000100, b"SQ", LONG_ITEM)),
+        ("1.2.840.10008.5.1.4.1.1.88.33", "SR", element(0x0040A730, b"SQ", LONG_ITEM)),
+        ("1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT", element(0x30060039, b"SQ", LONG_ITEM)),
+    ],
+)
+def test_objects_without_pixels_are_read_up_to_their_content(sop_class: str, modality: str, content: bytes) -> None:
+    parts = [(0x00080016, b"UI", f"{sop_class}\0"), (0x00080018, b"UI", "1.2.3\0"), (0x00080060, b"CS", modality)]
+    file = part10(b"".join(element(tag, vr, value.encode()) for tag, vr, value in parts) + content)
+    header = read_header(lambda first, count: file[first : first + count], len(file), TAGS)
+    assert header.fetched_bytes == FIRST_READ_BYTES
+    said = describe(header, object_order=ORDER)
+    assert (said.sop_class_uid, said.levels[Level.SERIES].values["modality"]) == (sop_class, modality)
 
 
 @pytest.mark.parametrize(
