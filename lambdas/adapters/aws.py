@@ -170,6 +170,16 @@ class Execution:
     stopped_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedExecution:
+    """What ListExecutions tells."""
+
+    arn: str
+    name: str
+    status: str
+    stopped_at: datetime | None
+
+
 class Executions:
     """Executions of state machines."""
 
@@ -216,11 +226,14 @@ class Executions:
         with _named("states:ListExecutions"):
             return {one["executionArn"] for page in pages for one in page["executions"]}
 
-    def newest(self, state_machine_arn: str) -> str | None:
-        """The ARN of the machine's execution that was started, redriven or ended last, or None. Raises as `start`."""
+    def latest(self, state_machine_arn: str) -> list[ListedExecution]:
+        """The 100 executions of the machine that were started, redriven or ended last, latest first. Raises as `start`."""
         with _named("states:ListExecutions"):
-            found = self._client.list_executions(stateMachineArn=state_machine_arn, maxResults=1)["executions"]
-        return found[0]["executionArn"] if found else None
+            found = self._client.list_executions(stateMachineArn=state_machine_arn, maxResults=100)["executions"]
+        return [
+            ListedExecution(arn=one["executionArn"], name=one["name"], status=one["status"], stopped_at=one.get("stopDate"))
+            for one in found
+        ]
 
 
 def execution_arn(state_machine_arn: str, name: str) -> str:

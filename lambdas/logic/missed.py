@@ -1,8 +1,13 @@
-"""Follow the executions whose events were lost: rows that say otherwise than Step Functions.
+"""Follow the executions whose events were lost: the catalog says otherwise than Step Functions.
 
 Step Functions tells EventBridge of a change of status as best it can, and no more; an event that came may still end among
-the dead letters. So somebody looks, again and again: at rows that are open and whose execution does not run, and at rows that
-ended badly and whose execution runs, since it was redriven. What is written is what the event would have led to.
+the dead letters. So somebody looks, again and again, for
+
+- rows that are open and whose execution does not run;
+- rows that ended badly and whose execution runs, since it was redriven;
+- executions that ended badly before they could write a row.
+
+What is written is what the event would have led to.
 """
 
 from __future__ import annotations
@@ -12,14 +17,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from contract.strict import ContractError
-from lambdas.adapters.aws import Execution, execution_arn
+from lambdas.adapters.aws import Execution, ListedExecution, execution_arn
 from lambdas.catalog import Catalog, orphans
 from lambdas.catalog.connection import Cursor
-from lambdas.catalog.orphans import Kind, OpenAssociation, Orphan
+from lambdas.catalog.orphans import Kind, Orphan
 from lambdas.logic.following import Followed, follow_described
 
 EVENT_WITHIN = timedelta(seconds=10)
 """How long the event of an end may take, before a look at the execution takes its place."""
+_ENDED_BADLY = {"FAILED", "TIMED_OUT", "ABORTED"}
 
 
 class ListsExecutions(Protocol):
@@ -29,7 +35,7 @@ class ListsExecutions(Protocol):
 
     def running(self, state_machine_arn: str) -> set[str]: ...
 
-    def newest(self, state_machine_arn: str) -> str | None: ...
+    def latest(self, state_machine_arn: str) -> list[ListedExecution]: ...
 
 
 class MissedEvents:
@@ -38,39 +44,46 @@ class MissedEvents:
 
     def __init__(self) -> None:
         self.quiet = False
-        self._newest: str | None = None
+        self._latest: list[ListedExecution] = []
+        self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     def look(self, catalog: Catalog, executions: ListsExecutions, state_machine_arn: str, now: datetime) -> Iterator[Followed]:
-        """Bring the rows in line; each one that was changed, once it is. `now` has its zone.
+        """Bring the catalog in line; each association that was changed, once it is. `now` has its zone.
 
         An execution that Step Functions does not know (any more) is left to the sweep. Raises those of Catalog and Storage.
         """
-        newest, running = executions.newest(state_machine_arn), executions.running(state_machine_arn)
-        if self.quiet and not running and newest == self._newest:
+        latest, running = executions.latest(state_machine_arn), executions.running(state_machine_arn)
+        if self.quiet and not running and latest[:1] == self._latest:
             return
-        self.quiet, self._newest = False, newest
-        moment = now.astimezone(UTC).replace(tzinfo=None)
+        self.quiet = False
+        unlooked = [one for one in latest if one.status in _ENDED_BADLY and self._not_looked_at(one)]
 
-        def suspects(cursor: Cursor) -> list[OpenAssociation]:
-            ended = [row for row in orphans.open_since(cursor, moment) if row.execution_arn not in running]
-            return ended + orphans.ended_but_held_by(cursor, running)
+        def suspects(cursor: Cursor) -> list[str]:
+            rows = orphans.open_since(cursor, _naive(now))
+            held = (row.execution_arn or execution_arn(state_machine_arn, row.association) for row in rows)
+            redriven = (row.execution_arn or "" for row in orphans.ended_but_held_by(cursor, running))
+            known = orphans.known_of(cursor, [one.name for one in unlooked])
+            return [*(set(held) - running), *redriven, *(one.arn for one in unlooked if one.name not in known)]
 
         looks_again = bool(running)
-        for row in catalog.transaction(suspects):
-            execution = executions.describe(row.execution_arn or execution_arn(state_machine_arn, row.association))
+        for arn in catalog.transaction(suspects):
+            execution = executions.describe(arn)
             if execution is None:
                 continue
             if execution.stopped_at is not None and execution.stopped_at > now - EVENT_WITHIN:
                 looks_again = True
                 continue
             looks_again = looks_again or execution.stopped_at is None
-            followed = _followed(catalog, row, execution, moment)
+            followed = _followed(catalog, execution, now)
             if followed is not None:
                 yield followed
-        self.quiet = not looks_again
+        self.quiet, self._latest, self._looked_at = not looks_again, latest[:1], now
+
+    def _not_looked_at(self, one: ListedExecution) -> bool:
+        return one.stopped_at is not None and one.stopped_at + EVENT_WITHIN > self._looked_at
 
 
-def _followed(catalog: Catalog, row: OpenAssociation, execution: Execution, moment: datetime) -> Followed | None:
+def _followed(catalog: Catalog, execution: Execution, now: datetime) -> Followed | None:
     """What following the execution has changed, noted as astray and settled; or None."""
     try:
         followed = follow_described(catalog, execution)
@@ -80,11 +93,16 @@ def _followed(catalog: Catalog, row: OpenAssociation, execution: Execution, mome
         return None
     orphan = Orphan(
         kind=Kind.EVENT_LOST,
-        association=row.association,
-        edge=row.edge,
+        association=followed.association,
+        edge=followed.edge,
         detail=f"execution {execution.status}",
-        since=row.status_changed_at,
+        since=_naive(execution.stopped_at or now),
         settled=True,
     )
-    catalog.transaction(lambda cursor: orphans.note(cursor, [orphan], moment))
+    catalog.transaction(lambda cursor: orphans.note(cursor, [orphan], _naive(now)))
     return followed
+
+
+def _naive(moment: datetime) -> datetime:
+    """UTC without its zone, as columns have it."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

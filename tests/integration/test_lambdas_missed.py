@@ -52,9 +52,9 @@ def missed() -> MissedEvents:
     return MissedEvents()
 
 
-def look(missed: MissedEvents, catalog: Catalog) -> list[tuple[str, str]]:
+def look(missed: MissedEvents, catalog: Catalog, now: datetime = NOW) -> list[tuple[str, str]]:
     """What a look changes: associations, and how they are now."""
-    return [(one.association, one.state.status) for one in missed.look(catalog, executions(), MACHINE, NOW)]
+    return [(one.association, one.state.status) for one in missed.look(catalog, executions(), MACHINE, now)]
 
 
 def put(table: StepFunctionsTable, placed: PlacedAssociation, status: str = "RUNNING", **more: object) -> str:
@@ -106,6 +106,43 @@ def test_a_redrive_whose_event_was_lost_shows_as_running_and_then_how_it_ended(
     put(step_functions, run.placed, "TIMED_OUT", redrive_count=1)
     assert look(missed, catalog) == [(run.placed.association, "TIMED_OUT")]
     assert status_of(catalog, run) == ("TIMED_OUT", "States.Timeout", 1)
+
+
+def test_an_execution_that_ended_before_it_registered_gets_its_row(
+    catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable, placer: Placer
+) -> None:
+    first, second = placer.place(), placer.place()
+    put(step_functions, first, "FAILED", error="Catalog.Unavailable")
+    assert look(missed, catalog) == [(first.association, "FAILED")]
+    row = Queries(catalog).association(first.association)
+    assert row is not None
+    assert (row.status, row.error) == ("FAILED", "Catalog.Unavailable")
+    assert look(missed, catalog) == []
+    put(step_functions, second, "TIMED_OUT", stopped_at=(NOW - timedelta(seconds=5)).timestamp())
+    assert look(missed, catalog) == [], "its event may be on its way"
+    assert look(missed, catalog, NOW + EVENT_WITHIN) == [(second.association, "TIMED_OUT")]
+
+
+def test_an_execution_by_hand_that_is_of_no_association_is_asked_for_once_and_keeps_no_other_from_being_followed(
+    *,
+    run: Run,
+    catalog: Catalog,
+    missed: MissedEvents,
+    step_functions: StepFunctionsTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_hand = step_functions.put("by-hand", '{"hello": "world"}', status="FAILED")
+    put(step_functions, run.placed, "ABORTED")
+    assert look(missed, catalog) == [(run.placed.association, "ABORTED")]
+    put(step_functions, run.placed)
+    real = executions().describe
+
+    def describe(arn: str) -> object:
+        assert arn != by_hand
+        return real(arn)
+
+    monkeypatch.setattr(executions(), "describe", describe)
+    look(missed, catalog)
 
 
 def test_an_end_of_this_moment_is_left_to_its_event_and_looked_at_again(
