@@ -13,11 +13,12 @@ SPEED, FETCHED = "objects_a_second", "bytes_an_object"
 
 
 _ABOUT = """\
-One worker each, on the same objects; ours with a client of S3 that is kept, the reference's way with a session, a secret and a
-connection that are made for each 40 objects, as it makes them. Bytes are those that were fetched from S3; CPU time is the indexer's own, without S3's and
-the database's. What stands for S3 shows in the speeds: where none is named it is the local stack's emulator; seaweedfs stores;
-`memory` is a server of the benchmark's own that keeps objects in memory, and answers each GET of both sides after so many
-milliseconds. S3's own first byte takes 10 to 30 ms, by what is commonly said; it was not measured here.
+One worker each, on the same objects; ours with a client of S3 that is kept, the reference's way with a session, a secret and
+a connection that are made for each 40 objects, as it makes them. Bytes are those that were fetched from S3; CPU time is the
+indexer's own, without S3's and the database's. What stands for S3 shows in the speeds: where none is named it is the local
+stack's emulator; seaweedfs stores; `memory` is a server of the benchmark's own that keeps objects in memory, and answers each
+GET of both sides after so many milliseconds. S3's own first byte takes 10 to 30 ms, by what is commonly said; it was not
+measured here.
 """
 
 
