@@ -25,8 +25,8 @@ AFTER = "+"
 class S3:
     """A running server with an empty bucket."""
 
-    def __init__(self, endpoint_url: str) -> None:
-        self.endpoint_url, self.aws = endpoint_url, Aws(endpoint_url)
+    def __init__(self, endpoint_url: str, process: Process) -> None:
+        self.endpoint_url, self.aws, self.process = endpoint_url, Aws(endpoint_url), process
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,19 +45,19 @@ def running(which: str, folder: Path) -> Iterator[S3]:
     """One of SEAWEEDFS, MINISTACK, SINK and MEMORY, keeping its objects below `folder`. Raises ProcessError."""
     if which == MINISTACK:
         with MiniStack.start(folder / "ministack", free_port()) as emulator:
-            yield _with_bucket(S3(emulator.endpoint_url))
+            yield _with_bucket(S3(emulator.endpoint_url, emulator.process))
         return
     if which == SINK:
         port = free_port()
         command: list[str | Path] = [sys.executable, "-m", "bench.s3_sink", str(port)]
-        with Process.start(SINK, command, log_path=folder / "sink.log", ready=accepts(port)):
-            yield S3(f"http://{LOOPBACK}:{port}")
+        with Process.start(SINK, command, log_path=folder / "sink.log", ready=accepts(port)) as process:
+            yield S3(f"http://{LOOPBACK}:{port}", process)
         return
     if which.startswith(MEMORY):
         port, milliseconds = free_port(), float(which.partition(AFTER)[2] or 0)
         command = [sys.executable, "-m", "bench.s3_memory", str(port), str(milliseconds / 1000)]
-        with Process.start(MEMORY, command, log_path=folder / "memory.log", ready=accepts(port)):
-            yield _with_bucket(S3(f"http://{LOOPBACK}:{port}"))
+        with Process.start(MEMORY, command, log_path=folder / "memory.log", ready=accepts(port)) as process:
+            yield _with_bucket(S3(f"http://{LOOPBACK}:{port}", process))
         return
     place = folder / "seaweedfs"
     place.mkdir(parents=True)
@@ -85,8 +85,8 @@ def running(which: str, folder: Path) -> Iterator[S3]:
     ]
     endpoint_url = f"http://{LOOPBACK}:{ports['s3']}"
     log, ready = folder / "seaweedfs.log", http_answers(f"{endpoint_url}/status")
-    with Process.start("seaweedfs", command, log_path=log, ready=ready, cwd=place):
-        yield _with_bucket(S3(endpoint_url))
+    with Process.start("seaweedfs", command, log_path=log, ready=ready, cwd=place) as process:
+        yield _with_bucket(S3(endpoint_url, process))
 
 
 def _with_bucket(server: S3) -> S3:

@@ -120,7 +120,8 @@ def receive_and_upload(which: str, folder: Path, server: s3.S3, queue_url: str, 
         with started as (port, processes):
             for process in processes:
                 settle(process)
-            before = sum(map(cpu_seconds, processes))
+            s3_process = psutil.Process(server.process.group)
+            before, s3_before = sum(map(cpu_seconds, processes)), cpu_seconds(s3_process)
             sender = [sys.executable, "-m", "bench.sender", "dicom", str(port), f"ct:{objects}", str(_ASSOCIATIONS), str(run)]
             sent = subprocess.run(sender, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
             if sent.returncode:
@@ -133,7 +134,7 @@ def receive_and_upload(which: str, folder: Path, server: s3.S3, queue_url: str, 
                     raise SystemExit(f"{which}: not all objects were in S3 after {_WITHIN_SECONDS} s")
                 time.sleep(_LOOK_SECONDS)
             seconds = time.monotonic() - began
-            cpu = sum(map(cpu_seconds, processes)) - before
+            cpu, s3_cpu = sum(map(cpu_seconds, processes)) - before, cpu_seconds(s3_process) - s3_before
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return {
@@ -143,6 +144,7 @@ def receive_and_upload(which: str, folder: Path, server: s3.S3, queue_url: str, 
         "receiving_seconds": receiving,
         "left_when_received": left,
         "cpu_ms_per_object": 1e3 * cpu / objects,
+        "s3_cpu_ms_per_object": 1e3 * s3_cpu / objects,
     }
 
 

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.s3 import BUCKET, S3
-from local.aws import REGION
+from bench.s3 import BUCKET
+from local.aws import REGION, Aws
 from receiver.aws import AwsCloud
 
 OURS, BOTO3, TRANSFER, CRT = "ours (obstore, boto3 for parts)", "boto3 put_object", "boto3 upload_file", "awscrt S3Client"
@@ -36,7 +36,7 @@ def _ours(_endpoint: str, concurrency: int) -> Put:
 
 
 def _boto3(endpoint: str, _concurrency: int) -> Put:
-    client = S3(endpoint).aws.s3
+    client = Aws(endpoint).s3
 
     def put(key: str, path: Path) -> None:
         body = path.read_bytes()
@@ -47,7 +47,7 @@ def _boto3(endpoint: str, _concurrency: int) -> Put:
 
 
 def _transfer(endpoint: str, _concurrency: int) -> Put:
-    client = S3(endpoint).aws.s3
+    client = Aws(endpoint).s3
     return lambda key, path: client.upload_file(str(path), BUCKET, key, ExtraArgs={"ChecksumAlgorithm": "SHA256"})
 
 

@@ -32,13 +32,13 @@ def section(measurements: Sequence[Measurement]) -> str:
     ]
     out = ["## Uploading\n", conditions(newest)]
     out.append(table(["size, server (client)", "at once", "objects/s", "MiB/s", "CPU ms each", "peak MiB"], rows))
-    names = (SPEED, "receiving_seconds", "left_when_received", "cpu_ms_per_object")
+    of_both = (SPEED, "receiving_seconds", "left_when_received", "cpu_ms_per_object", "s3_cpu_ms_per_object")
     rows = []
     for cell in both(newest):
         for server in (OURS, WATCHED):
-            rows.append([f"{cell[0]}: {server}", *(number(newest.median(server, cell, name)) for name in names)])
-        rows.append(["ratio", shown(newest.ratio(OURS, WATCHED, cell)), "", "", ""])
-    head = ["", "objects/s into S3", "s receiving", "not in S3 when all were received", "CPU ms each"]
+            rows.append([f"{cell[0]}: {server}", *(number(newest.median(server, cell, name)) for name in of_both)])
+        rows.append(["ratio", shown(newest.ratio(OURS, WATCHED, cell)), "", "", "", ""])
+    head = ["", "objects/s into S3", "s receiving", "not in S3 when all were received", "CPU ms each", "CPU ms of S3 itself"]
     out += ["### Receiving and uploading at once\n", table(head, rows)]
     out.append(compared(measurements, "Receiving and uploading", lambda one, cell: one.figures(OURS, cell), name=_name))
     out.append(
