@@ -131,7 +131,9 @@ def test_redriven_or_started_anew_from_awss_console_the_rows_are_those_of_a_clea
     wait_for_status(queries, clean, "COMPLETE")
     before = rows_of(stack, clean)
     engine = stack.engine.stepfunctions
-    original = engine.describe_execution(executionArn=execution_arn(stack, clean.association))
+    arn = execution_arn(stack, clean.association)
+    wait_until(lambda: engine.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", "it gave up its association")
+    original = engine.describe_execution(executionArn=arn)
     anew = engine.start_execution(
         stateMachineArn=stack.endpoints["state_machines"]["ingest"], name=str(uuid4()), input=original["input"]
     )["executionArn"]

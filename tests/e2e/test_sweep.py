@@ -57,5 +57,9 @@ def test_a_row_is_right_though_the_event_of_the_end_was_lost(stack: RunningStack
         arn = f"{stack.endpoints['state_machines']['ingest'].replace(':stateMachine:', ':execution:')}:{placed.association}"
         stack.engine.stepfunctions.stop_execution(executionArn=arn)
         wait_until(lambda: (found := row()) is not None and found.status == "ABORTED", "the row says so")
-        kinds = {one.kind for one in queries.orphans(settled=True) if one.association == placed.association}
-        assert kinds == {"EVENT_LOST"}, "nobody but WatchExecutions, which the stack runs all the time"
+
+        def kinds() -> set[str]:
+            return {one.kind for one in queries.orphans(settled=True) if one.association == placed.association}
+
+        wait_until(lambda: bool(kinds()), "it was noted")
+        assert kinds() == {"EVENT_LOST"}, "nobody but WatchExecutions, which the stack runs all the time"
