@@ -81,7 +81,8 @@ def _send(server: Server, port: int, kind: Kind, associations: int, run: int) ->
     command += [f"{kind.name}:{kind.objects}", str(associations), str(run)]
     sent = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     if sent.returncode:
-        raise RunError(sent.stderr.strip().splitlines()[-1])
+        said = sent.stderr.strip().splitlines()
+        raise RunError(said[-1] if said else f"the sender ended with code {sent.returncode}: out of memory, perhaps")
     figures: dict[str, float] = json.loads(sent.stdout)
     return figures
 
@@ -149,6 +150,7 @@ def main() -> None:
         (kind_of(kind), int(associations))
         for kind, associations in itertools.product(arguments.kinds.split(","), arguments.associations.split(","))
     ]
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     conditions = {"client": arguments.client, "workers": WORKERS, "folder": str(arguments.folder)}
     conditions["filesystem"] = filesystem(arguments.folder.resolve())
     failed: dict[tuple[str, str, int], str] = {}
