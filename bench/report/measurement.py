@@ -131,4 +131,6 @@ def compared(
     since = f"{document['measured_at'][:16].replace('T', ' ')}, commit {document['machine']['commit']}"
     other_conditions = document["conditions"] != newest.document["conditions"]
     with_others = f", which had other conditions ({document['command']})" if other_conditions else ""
+    if document["machine"]["cpu"] != newest.document["machine"]["cpu"]:
+        with_others += f", on another machine ({document['machine']['cpu']}), so that only ratios to others can be compared"
     return f"{what}, against the measurement of {since}{with_others}: {'; '.join(lines) or 'no cell in common'}.\n"

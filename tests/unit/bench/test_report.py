@@ -102,23 +102,26 @@ def test_a_figure_that_gets_worse_is_shown_beside_the_one_before(tmp_path: Path)
 
 
 def test_a_cost_that_grows_is_worse() -> None:
-    now, before = (
+    now, before, elsewhere = (
         Measurement(
             {
                 "measured_at": "2026-11-24T12:00:00+00:00",
-                "machine": {"commit": "1234567"},
+                "machine": {"commit": "1234567", "cpu": cpu},
                 "conditions": {"rounds": 1},
                 "command": "./dev bench scale",
                 "cells": {"ahi-ingest | 10 objects | 1": {"peak_mib": [peak]}},
             }
         )
-        for peak in (90.0, 80.0)
+        for peak, cpu in ((90.0, "this"), (80.0, "this"), (80.0, "other"))
     )
 
     def peaks(one: Measurement, cell: tuple[str, int]) -> list[float]:
         return one.figures("ahi-ingest", cell, "peak_mib")
 
-    assert "80 to 90 (1.12, **worse**)" in compared([now, before], "MiB", peaks, more_is_better=False)
+    here = compared([now, before], "MiB", peaks, more_is_better=False)
+    assert "80 to 90 (1.12, **worse**)" in here
+    assert "another machine" not in here
+    assert "on another machine (other)" in compared([now, elsewhere], "MiB", peaks, more_is_better=False)
 
 
 def test_what_an_error_broke_off_is_kept_and_says_so(tmp_path: Path) -> None:
