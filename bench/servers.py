@@ -23,7 +23,7 @@ INSTALLED, ORTHANC, PYNETDICOM, REFERENCE, SINK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server to measure. Objects of `max_bytes` and more, and more associations than `max_associations`, are not for it."""
+    """A server to measure. More associations than `max_associations` are not for it; a `slow` one may have fewer rounds."""
 
     name: str
     command: Callable[[int, Path], list[str]]
@@ -32,6 +32,7 @@ class Server:
     mode: str = "dicom"
     max_associations: int = 16
     keeps_objects_in_memory: bool = False
+    slow: bool = False
 
 
 def ours(port: int, folder: Path, *, durability: str, workers: int) -> dict[str, str]:
@@ -97,18 +98,24 @@ def servers(workers: int) -> dict[str, Server]:
             command=lambda port, folder: [dcmtk("storescp"), "--fork", "-od", str(folder), str(port)],
             environment={"TCP_NODELAY": "1"},
         ),
-        Server(name=INSTALLED, command=lambda port, folder: [dcmtk("storescp"), "--fork", "-od", str(folder), str(port)]),
-        Server(name=ORTHANC, command=_orthanc, environment={"TCP_NODELAY": "1"}, keeps_objects_in_memory=True),
+        Server(
+            name=INSTALLED,
+            command=lambda port, folder: [dcmtk("storescp"), "--fork", "-od", str(folder), str(port)],
+            slow=True,
+        ),
+        Server(name=ORTHANC, command=_orthanc, environment={"TCP_NODELAY": "1"}, keeps_objects_in_memory=True, slow=True),
         Server(
             name=PYNETDICOM,
             command=lambda port, folder: [RECEIVER_PYTHON, "-m", "pynetdicom", "storescp", "-od", str(folder), str(port)],
             max_associations=10,
             keeps_objects_in_memory=True,
+            slow=True,
         ),
         Server(
             name=REFERENCE,
             command=lambda port, folder: [sys.executable, "-m", "bench.reference", str(port), str(folder)],
             keeps_objects_in_memory=True,
+            slow=True,
         ),
         Server(
             name=SINK, command=lambda port, folder: [sys.executable, "-m", "bench.sink", str(port), str(folder)], mode="raw"
