@@ -15,7 +15,7 @@ import pytest
 from local.aws import Aws
 from local.processes import LOOPBACK, free_port
 from receiver.aws import PART_BYTES, AwsCloud
-from receiver.cloud import Cloud, CloudRefusedError, CloudUnavailableError, ContentDiffersError
+from receiver.cloud import SMALL_MAX_BYTES, Cloud, CloudRefusedError, CloudUnavailableError, ContentDiffersError
 from tests.support.cloud import FakeCloud
 
 LARGE = bytes(range(256)) * (PART_BYTES // 128 + 3)
@@ -69,11 +69,14 @@ def test_a_small_object_is_put_once_and_found_again(tried: Tried, key: str) -> N
     assert tried.content(key) == b"content"
 
 
-def test_a_key_that_holds_other_content_is_never_overwritten(tried: Tried) -> None:
-    tried.cloud.put_bytes("key", b"content")
+@pytest.mark.parametrize("size_bytes", [8, SMALL_MAX_BYTES + 1], ids=["held", "streamed"])
+def test_a_key_that_holds_other_content_is_never_overwritten(tried: Tried, size_bytes: int) -> None:
+    content, other = bytes(size_bytes), bytes(size_bytes - 1) + b"!"
+    for _ in range(2):
+        tried.cloud.put_file("key", file_of(content), size_bytes)
     with pytest.raises(ContentDiffersError):
-        tried.cloud.put_bytes("key", b"CONTENT")
-    assert tried.content("key") == b"content"
+        tried.cloud.put_file("key", file_of(other), size_bytes)
+    assert tried.content("key") == content
 
 
 def test_a_large_object_is_put_once_and_found_again(tried: Tried) -> None:

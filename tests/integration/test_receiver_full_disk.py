@@ -5,6 +5,7 @@ The disk is real, a tmpfs of some MiB, so that ENOSPC comes from where it comes 
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,7 @@ def test_a_disk_that_our_own_objects_fill_keeps_its_reserve_and_empties_by_itsel
         peer = RawPeer(edge.port, STORAGE)
         acknowledged = store_until_refused(peer, "1.1", MIB)
         assert len(acknowledged) > 10
+        assert shutil.disk_usage(small_disk).free > 7 * MIB
         until(lambda: is_rejected(edge), "new associations are rejected")
         peer.release()
         edge.cloud.failure = None

@@ -15,7 +15,7 @@ from local.processes import free_port
 from receiver.dicom.sender import send
 from receiver.index import index_bytes
 from tests.support.dicom import ct_series
-from tests.support.processes import receiver_pid, run_receiver
+from tests.support.processes import receiver_pid, run_receiver, worker_pids
 from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, association_folders, small_data_set, until
 
 STORAGE = {1: (CT, (EXPLICIT,))}
@@ -37,6 +37,27 @@ def test_a_study_arrives_in_s3_with_its_manifest_and_a_message(aws: Aws, bucket:
     assert {json.loads(line)["event"] for line in lines} >= {"ready", "association opened", "association announced"}
     for secret in ("SECRET-PATIENT", "Test^Case", "19700101"):
         assert secret not in edge.log_path.read_text()
+
+
+def heaps_of_threads(pid: int) -> int:
+    """glibc's heaps but the main one: each reserves 64 MiB at a multiple of that, of which a part may be used."""
+    found, begin, end = 0, -1, -1
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        place, permissions = line.split()[:2]
+        first, last = (int(one, 16) for one in place.split("-"))
+        if permissions == "---p" and first == end and last == begin + 64 * MIB:
+            found += 1
+        begin, end = (first, last) if permissions == "rw-p" and first % (64 * MIB) == 0 else (-1, -1)
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_threads_of_a_process_share_two_heaps(aws: Aws, bucket: str, tmp_path: Path, workers: int) -> None:
+    with EdgeProcess.prepare(aws, bucket, tmp_path / "edge", workers=workers) as edge:
+        list(send(ct_series(tmp_path / "ct", 20), host="127.0.0.1", port=edge.port, calling_ae="CT_ROOM_1"))
+        edge.announced(1)
+        processes = worker_pids(edge) if workers > 1 else {receiver_pid(edge)}
+        assert [heaps_of_threads(pid) for pid in processes] == [1] * workers
 
 
 def test_sigterm_lets_an_association_end_and_leaves_nothing(aws: Aws, bucket: str, tmp_path: Path) -> None:
