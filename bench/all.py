@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.servers import DEFAULT, OURS, OURS_DURABLE, TUNED
+from bench.servers import DEFAULT, OURS, OURS_DURABLE, OURS_NEW_FILES, TUNED
 
 _ROOT = Path(__file__).parent.parent
 _ROUNDS = 7
@@ -70,7 +70,7 @@ _PARTS = (
         minutes=16,
         options=(
             *("--name", "receive-disk", "--folder", str(_DISK), "--kinds", "ct,tiny"),
-            *("--servers", f"{OURS}, {OURS_DURABLE}, {TUNED}, {DEFAULT}"),
+            *("--servers", f"{OURS}, {OURS_DURABLE}, {OURS_NEW_FILES}, {TUNED}, {DEFAULT}"),
         ),
         quick=(
             *("--name", "receive-disk", "--folder", str(_DISK), "--rounds", "1", "--kinds", "ct:4", "--associations", "4"),

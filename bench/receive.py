@@ -3,8 +3,10 @@
     ./dev bench receive [--rounds N] [--kinds ct,tiny,large] [--associations 1,4,16] [--servers ...] [--folder DIR]
 
 Every round runs each server in turn, on an empty folder and after a warm-up, so that what else the machine does falls on all.
-Ours runs as shipped, with validation, metrics and logs; AWS is away meanwhile, so the figures are for receiving alone. What is
-kept of each run: objects and MiB a second, latencies of the answers, CPU time an object, and the peak of resident memory.
+Ours runs as shipped, with validation, metrics and logs; AWS is away meanwhile, so the figures are for receiving alone. With
+`object` it has uploaded before, and writes over the files of what it uploaded, as it does once it runs; with `new files`
+it has not. What is kept of each run: objects and MiB a second, latencies of the answers, CPU time an object, and the peak of
+resident memory.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +29,7 @@ import psutil
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import results
+from bench import results, s3
 from bench.data import CT, LARGE, Kind, kind_of, write_files
 from bench.measure import PeakMemory, cpu_seconds, settle
 from bench.programs import dcmtk
@@ -36,6 +38,7 @@ from local.processes import Process, ProcessError, accepts, free_port
 
 WORKERS = 2 * (os.cpu_count() or 1)
 _WARM_UP_OBJECTS, _WARM_UP_RUNS = 64, 50_000  # every process of a server has stored something before it is measured
+_UPLOADED_WITHIN_SECONDS, _LOOK_SECONDS = 120, 0.1
 _TOUCH = bytes(4 * 2**20)
 FAST, STORESCU = "fast sender", "DCMTK storescu"
 
@@ -45,22 +48,41 @@ class RunError(Exception):
 
 
 @contextmanager
-def running(server: Server, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
+def running(server: Server, folder: Path, kind: Kind, run: int) -> Iterator[tuple[int, psutil.Process]]:
     """The server on a free port and an empty folder: (port, its process)."""
     port, place = free_port(), Path(tempfile.mkdtemp(dir=folder))
     environment = {**os.environ, **server.environment, **server.settings(port, place)}
     try:
-        with Process.start(
-            server.name, server.command(port, place), log_path=place / "log", ready=accepts(port), env=environment
-        ) as process:
+        with ExitStack() as stack:
+            if server.recycles:
+                sink = stack.enter_context(s3.running(s3.SINK, place))
+                environment |= {"AWS_ENDPOINT_URL": sink.endpoint_url, "AHI_INGEST_QUEUE_URL": f"{sink.endpoint_url}/queue"}
+            process = stack.enter_context(
+                Process.start(
+                    server.name, server.command(port, place), log_path=place / "log", ready=accepts(port), env=environment
+                )
+            )
+            if server.recycles:
+                _upload_before(server, place / "spool", port, kind, run)
+                sink.process.stop()
             yield port, psutil.Process(process.group)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def _upload_before(server: Server, spool: Path, port: int, kind: Kind, run: int) -> None:
+    """Four times as many objects, over so many associations that every process has its share: until all are uploaded."""
+    _send(server, port, replace(kind, objects=4 * kind.objects), 4 * WORKERS, run + 2 * _WARM_UP_RUNS)
+    deadline = time.monotonic() + _UPLOADED_WITHIN_SECONDS
+    while any(not path.name.startswith("removed-") for path in spool.glob("out/*/*/")):
+        if time.monotonic() > deadline:
+            raise RunError(f"what came before was not uploaded after {_UPLOADED_WITHIN_SECONDS} s")
+        time.sleep(_LOOK_SECONDS)
+
+
 def measure(server: Server, folder: Path, kind: Kind, *, associations: int, client: str, run: int) -> dict[str, float]:
     """The figures of one run."""
-    with running(server, folder) as (port, process), PeakMemory(process) as memory:
+    with running(server, folder, kind, run) as (port, process), PeakMemory(process) as memory:
         settle(process)
         _send(server, port, replace(CT, objects=_WARM_UP_OBJECTS), associations, run + _WARM_UP_RUNS)
         settle(process)

@@ -2,7 +2,7 @@
 
     python -m bench.s3_sink PORT
 
-Single PUTs only; a listing tells how many keys a prefix has, and nothing else is answered.
+Single PUTs only; a listing tells how many keys a prefix has. To POST it answers as SQS does to SendMessage.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Sink(asyncio.Protocol):
             prefix = parse_qs(url.query).get("prefix", [""])[0]
             count = sum(key.startswith(prefix) for key in self._keys)
             body = f"<ListBucketResult><KeyCount>{count}</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>".encode()
+        elif method == "POST":
+            body = b'{"MessageId":"0"}'
         self._answer = b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: %d\r\n\r\n%b' % (len(body), body)
         if headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

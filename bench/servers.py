@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.programs import RECEIVER_PYTHON, dcmtk
 
 TUNED, OURS, OURS_DURABLE = "DCMTK storescp, tuned", "ahi-ingest, none", "ahi-ingest, object"
+OURS_NEW_FILES = "ahi-ingest, object, new files"
 DEFAULT = "DCMTK storescp, default, no delay"
 INSTALLED, ORTHANC, PYNETDICOM, REFERENCE, SINK = (
     "DCMTK storescp, as installed",
@@ -23,7 +24,10 @@ INSTALLED, ORTHANC, PYNETDICOM, REFERENCE, SINK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server to measure. More associations than `max_associations` are not for it; a `slow` one may have fewer rounds."""
+    """A server to measure. More associations than `max_associations` are not for it; a `slow` one may have fewer rounds.
+
+    One that `recycles` has uploaded so many objects before, to `AWS_ENDPOINT_URL`, that it has their files for new ones.
+    """
 
     name: str
     command: Callable[[int, Path], list[str]]
@@ -33,6 +37,7 @@ class Server:
     max_associations: int = 16
     keeps_objects_in_memory: bool = False
     slow: bool = False
+    recycles: bool = False
 
 
 def ours(port: int, folder: Path, *, durability: str, workers: int) -> dict[str, str]:
@@ -55,9 +60,10 @@ def ours(port: int, folder: Path, *, durability: str, workers: int) -> dict[str,
     }
 
 
-def _ours(name: str, durability: str, workers: int) -> Server:
+def _ours(name: str, durability: str, workers: int, *, recycles: bool = False) -> Server:
     return Server(
         name=name,
+        recycles=recycles,
         command=lambda _port, _folder: [RECEIVER_PYTHON, "-m", "receiver"],
         settings=lambda port, folder: ours(port, folder, durability=durability, workers=workers),
     )
@@ -85,7 +91,8 @@ def servers(workers: int) -> dict[str, Server]:
     """All of them by name; ours with `workers` processes in every cell."""
     made = (
         _ours(OURS, "none", workers),
-        _ours(OURS_DURABLE, "object", workers),
+        _ours(OURS_DURABLE, "object", workers, recycles=True),
+        _ours(OURS_NEW_FILES, "object", workers),
         Server(
             name=TUNED,
             command=lambda port, folder: [

@@ -28,8 +28,14 @@ class FileSystem(Protocol):
     def create(self, folder: Path, name: str) -> int:
         """Make a new file in a folder, open for writing. Raises FileExistsError."""
 
+    def reuse(self, path: Path, new_path: Path) -> int:
+        """Move a file, which keeps its content, and open it to be written over from its beginning."""
+
     def write(self, file: int, chunks: Sequence[Chunk]) -> int:
         """Write all of the chunks, and return their bytes."""
+
+    def cut(self, file: int, size_bytes: int) -> None:
+        """Make a file end here."""
 
     def sync_file(self, file: int) -> None:
         """Make the file's data and size durable (fdatasync). After an error nothing about the file is certain."""
@@ -43,6 +49,9 @@ class FileSystem(Protocol):
     def rename(self, folder: Path, name: str, new_name: str) -> None:
         """Rename what a folder holds, atomically, in the place of what may have the new name."""
 
+    def move(self, path: Path, new_path: Path) -> None:
+        """Rename a file, to another folder too, where nothing has the new name."""
+
     def remove_file(self, path: Path) -> None:
         """Remove a file, or do nothing where there is none."""
 
@@ -54,6 +63,9 @@ class FileSystem(Protocol):
 
     def size(self, path: Path) -> int:
         """The size of a file."""
+
+    def links(self, path: Path) -> int:
+        """How many names a file has."""
 
     def open(self, path: Path) -> IO[bytes]:
         """A file, open for reading."""
@@ -77,6 +89,15 @@ class LocalFileSystem:
     def create(self, folder: Path, name: str) -> int:
         return os.open(f"{folder}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
 
+    def reuse(self, path: Path, new_path: Path) -> int:
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            path.rename(new_path)
+        except OSError:
+            os.close(file)
+            raise
+        return file
+
     def write(self, file: int, chunks: Sequence[Chunk]) -> int:
         total = 0
         for at in range(0, len(chunks), _CHUNKS_PER_WRITE):
@@ -88,6 +109,9 @@ class LocalFileSystem:
                     rest = rest[os.write(file, rest) :]
             total += wanted
         return total
+
+    def cut(self, file: int, size_bytes: int) -> None:
+        os.ftruncate(file, size_bytes)
 
     def sync_file(self, file: int) -> None:
         _sync_data(file)
@@ -105,6 +129,9 @@ class LocalFileSystem:
     def rename(self, folder: Path, name: str, new_name: str) -> None:
         os.rename(f"{folder}/{name}", f"{folder}/{new_name}")  # noqa: PTH104 - pathlib costs as much as the call itself
 
+    def move(self, path: Path, new_path: Path) -> None:
+        path.rename(new_path)
+
     def remove_file(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 
@@ -116,6 +143,9 @@ class LocalFileSystem:
 
     def size(self, path: Path) -> int:
         return path.stat().st_size
+
+    def links(self, path: Path) -> int:
+        return path.stat().st_nlink
 
     def open(self, path: Path) -> IO[bytes]:
         return path.open("rb", buffering=0)

@@ -63,10 +63,11 @@ class Receiver:
             part_max_objects=settings.part_max_objects,
             part_max_bytes=settings.part_max_bytes,
             object_max_bytes=settings.object_max_bytes,
+            recycle_bytes=settings.recycle_bytes // settings.workers,
             owned=self._shared,
         )
         self._disk = Disk(
-            partial(files.free_bytes, settings.spool),
+            partial(self._spool.free_bytes, settings.disk_low_bytes),
             low_bytes=settings.disk_low_bytes,
             reserve_bytes=settings.disk_reserve_bytes,
         )
@@ -189,6 +190,8 @@ class Receiver:
     def _keep_house(self) -> None:
         while not self._stopping.wait(_HOUSEKEEPING_EVERY_SECONDS):
             give_back_free_memory()
+            self._spool.remove_unused()
+            self._disk.has_room()  # recycled files go where it is low, also while nobody calls
             if self._shared:  # siblings may have died
                 try:
                     self._recover()

@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         10**9, ge=0, description="Free space below which objects get 0xA700 and associations are rejected 2/3/1."
     )
 
+    recycle_bytes: int = Field(
+        10**9,
+        ge=0,
+        description="Files of uploaded objects that are kept for new ones to write over, which syncs faster; 0 keeps none.",
+    )
+
     commitment_keep_days: float = Field(
         90, ge=0, description="How long it is known what S3 has, for storage commitment; 0 offers no storage commitment."
     )

@@ -15,6 +15,7 @@ Format
         sealed.json                                how and when the association ended, its sequence number
         manifest.json, part-1.json ...             what is announced; present once every object is in S3
     <spool>/out/<boot id>/removed-<association id>/   announced; being removed
+    <spool>/out/<boot id>/removed-files/           files of what was removed, for new objects (recycling.py)
     <spool>/quarantine/                            copies of quarantined objects, for who looks into them (quarantine.py)
     <spool>/associations/, commitment.sqlite, pid  not the spool's: counts of receiver/dicom/counts.py, the ledger of
                                                    receiver/commitment, the process to signal
@@ -34,6 +35,7 @@ Invariants
 Order, and what a crash leaves (by name in receiver/spool/leftover.py)
     1 make the folder, association.json, sync the boot folder         NOTHING_STORED: removed
     2 write NNNNNN.tmp, fdatasync, rename, sync the folder, 0x0000    NOTHING_STORED, or NOT_ENDED: sealed now, as `recovered`
+      or move a file from removed-files, write over it, cut it to its new size, fdatasync and so on: the same
     3 the association ends: sequence synced, sealed.json synced       NOT_ENDED
       or, where others may go on in the folder (members.py):
       a member-1-ended.json, sync                                     NOT_ENDED
@@ -42,6 +44,7 @@ Order, and what a crash leaves (by name in receiver/spool/leftover.py)
     4 every object PUT                                                SEALED: all are PUT, those that S3 has already too
     5 part-N.json, manifest.json, sync; PUT; SendMessage              SEALED; MANIFEST_KEPT: PUT and sent, the same bytes
     6 rename to removed-..., sync, remove                             MANIFEST_KEPT, or BEING_REMOVED: removal goes on
+      what is removed, or moved to removed-files, has no name that a start would take for an object's any more
 Half-written temporary files are removed whatever is left.
 """
 

@@ -8,13 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from receiver.filesystem import FileSystem
+from receiver.spool.recycling import RecycledFiles
 
 
 class Boot:
-    """The folder of one process: ours, or one that a dead process left and whose lock we now hold."""
+    """The folder of one process: ours, or one that a dead process left and whose lock we now hold.
 
-    def __init__(self, files: FileSystem, path: Path, release: Callable[[], None], *, ours: bool) -> None:
+    Files are recycled in ours alone: what is found after a crash may have a name that is not seen now.
+    """
+
+    def __init__(
+        self, files: FileSystem, path: Path, release: Callable[[], None], *, ours: bool, recycle_bytes: int = 0
+    ) -> None:
         self.path, self.files, self._release, self._ours = path, files, release, ours
+        self.recycled = RecycledFiles(files, path, max_bytes=recycle_bytes)
         self._associations: set[str] = set()
         self._lock = threading.Lock()
 
@@ -32,6 +39,7 @@ class Boot:
 
     def close(self) -> None:
         """Give the folder back, and remove it if nothing is left in it. Called once."""
+        self.recycled.remove_all()
         with contextlib.suppress(OSError):
             if self.files.names(self.path) == ["lock"]:
                 self.files.remove_file(self.path / "lock")

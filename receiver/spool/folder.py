@@ -46,8 +46,11 @@ class StoredObject(NamedTuple):
 class ObjectWriter:
     """An object that is arriving. One of `commit` and `discard` ends it; after an error it is discarded already."""
 
-    def __init__(self, folder: AssociationFolder, number: int, file: int, temporary: str, head: bytes) -> None:
-        self._folder, self._files = folder, folder.files
+    def __init__(
+        self, folder: AssociationFolder, number: int, file: int, temporary: str, *, old_bytes: int, head: bytes
+    ) -> None:
+        """`old_bytes` of other content are in the file, to be written over; `head` comes first."""
+        self._folder, self._files, self._old_bytes = folder, folder.files, old_bytes
         self._number, self._file, self._name = number, file, temporary
         self._head: bytes | None = head  # until it is written, in one go with what comes first
         self._size_bytes = 0
@@ -69,6 +72,8 @@ class ObjectWriter:
         received_at = self._folder.now()
         name = object_name(self._number, received_at)
         try:
+            if self._old_bytes > self._size_bytes:
+                self._files.cut(self._file, self._size_bytes)
             self._files.sync_file(self._file)
             self._close()
             self._files.rename(self._folder.path, self._name, name)
@@ -77,6 +82,7 @@ class ObjectWriter:
         except OSError:
             self.discard()
             raise
+        self._folder.expect(self._size_bytes)
         return StoredObject(self._number, self._folder.path, name, self._size_bytes, received_at)
 
     def discard(self) -> None:
@@ -114,6 +120,7 @@ class AssociationFolder:
         self._boot, self._next_sequence = boot, next_sequence
         self._made, self._broken = bool(name), False
         self._begun = 0
+        self._expected_bytes = boot.recycled.usual_bytes
         self._members = Members(self.files, facts)
 
     @property
@@ -135,7 +142,13 @@ class AssociationFolder:
         self._members.write_start(self.path)
         self._begun += 1
         temporary = f"{self._begun:06d}{TEMPORARY}"
-        return ObjectWriter(self, self._begun, self.files.create(self.path, temporary), temporary, head)
+        recycled = self._boot.recycled.take(self.path, temporary, self._expected_bytes)
+        file, old_bytes = recycled or (self.files.create(self.path, temporary), 0)
+        return ObjectWriter(self, self._begun, file, temporary, old_bytes=old_bytes, head=head)
+
+    def expect(self, size_bytes: int) -> None:
+        """What an object had, the next ones are expected to have."""
+        self._expected_bytes = self._boot.recycled.usual_bytes = size_bytes
 
     def mark_unacknowledged(self, stored: StoredObject) -> None:
         """Keep that an object, though it is durable, was not answered 0x0000. Raises OSError."""
@@ -205,6 +218,9 @@ class AssociationFolder:
                 self.files.rename(self._boot.path, self.path.name, removed)
                 self.path = self._boot.path / removed
             self.files.sync_folder(self._boot.path)  # before anything in it goes: half a folder is not to be recovered
+            for name in self.files.names(self.path):
+                if _OBJECT_NAME.fullmatch(name):
+                    self._boot.recycled.keep(self.path / name)
             remove_tree(self.files, self.path)
             self._made = False
         self._boot.forget(self.facts.association)

@@ -49,10 +49,13 @@ class Spool:
         part_max_objects: int,
         part_max_bytes: int,
         object_max_bytes: int,
+        recycle_bytes: int = 0,
         owned: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`owned`: the process that started this one owns the spool, for several workers.
+        """`recycle_bytes` of files that are no longer needed are kept, for new objects to be written over.
+
+        `owned`: the process that started this one owns the spool, for several workers.
 
         Raises SpoolInUseError, and OSError when the spool cannot be made or read.
         """
@@ -63,6 +66,7 @@ class Spool:
         self._give_back = None if owned else own_spool(root, files)
         self._out = root / "out"
         make_if_missing(files, self._out)
+        self._recycle_bytes = recycle_bytes
         self._boot = self._make_boot()
 
     def begin_association(self, *, calling_ae: str, called_ae: str, peer: str) -> AssociationFolder:
@@ -90,6 +94,17 @@ class Spool:
             if release is not None:
                 found += self._adopt(Boot(self.files, path, release, ours=False))
         return sorted(found, key=lambda folder: folder.sealed.sequence if folder.sealed else 0)
+
+    def free_bytes(self, low_bytes: int) -> int:
+        """The disk's free space; where it is low, without recycled files. Raises OSError."""
+        free = self.files.free_bytes(self.root)
+        if free < low_bytes and self._boot.recycled.remove_all():
+            free = self.files.free_bytes(self.root)
+        return free
+
+    def remove_unused(self) -> None:
+        """Remove recycled files that nobody used for long."""
+        self._boot.recycled.remove_unused()
 
     def close(self) -> None:
         """Give the spool back."""
@@ -162,7 +177,7 @@ class Spool:
             make_if_missing(self.files, path)
             with contextlib.suppress(FileNotFoundError):
                 if (release := self.files.lock(path / "lock")) is not None:
-                    return Boot(self.files, path, release, ours=True)
+                    return Boot(self.files, path, release, ours=True, recycle_bytes=self._recycle_bytes)
             # A sibling that looks for leftovers found the folder before its lock: another name.
 
     def _read_sequence(self) -> int:

@@ -38,7 +38,8 @@ POINTS = {
     "half a manifest in S3": ("put", r"manifests/.*/manifest\.json", 1),
     "a manifest without a message": ("send", r"", 1),
     "a message before the removal": ("rename", r".*-RAW-.*", 1),
-    "a half-removed folder": ("remove_file", r"00000[123]-.*", 2),
+    "a half-emptied folder": ("move", r"00000[123]-.*", 2),
+    "a half-removed folder": ("remove_file", r".*\.json", 2),
 }
 """Operation, what it is done to (a file's name, a key), and which of these calls."""
 
@@ -92,6 +93,10 @@ class DyingFiles(LocalFileSystem):
         super().rename(folder, name, new_name)
         if new_name == "sealed.json":
             self.sealed.set()
+
+    def move(self, path: Path, new_path: Path) -> None:
+        self._death.may_come("move", path.name)
+        super().move(path, new_path)
 
     def remove_file(self, path: Path) -> None:
         self._death.may_come("remove_file", path.name)

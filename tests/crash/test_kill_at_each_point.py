@@ -38,6 +38,7 @@ LEFT: dict[str, tuple[int, Ending, int]] = {
     "half a manifest in S3": (3, Ending.RELEASED, 1),
     "a manifest without a message": (3, Ending.RELEASED, 1),
     "a message before the removal": (3, Ending.RELEASED, 2),
+    "a half-emptied folder": (3, Ending.RELEASED, 1),
     "a half-removed folder": (3, Ending.RELEASED, 1),
 }
 

@@ -54,7 +54,8 @@ class Chooser:
 
     def torn(self, synced: bytes, present: bytes) -> bytes:
         if self._random is not None and self._random.random() < 0.3:
-            return present[: self._random.randint(len(synced), len(present))]
+            at = self._random.randint(0, max(len(synced), len(present)))
+            return present[:at] + synced[at:]  # what is written over is written in any order
         return self.of(synced, present)
 
 
@@ -66,7 +67,7 @@ class ForgetfulFileSystem:
 
     def __init__(self, root: _Folder | None = None) -> None:
         self._root = root or _Folder()
-        self._open: dict[int, _File] = {}
+        self._open: dict[int, tuple[_File, int]] = {}  # where the next bytes go
         self._locked: set[Path] = set()
         self.calls = 0
         self.crash_at = self.fail_at = -1
@@ -76,7 +77,7 @@ class ForgetfulFileSystem:
 
     def crashed(self, chooser: Chooser) -> ForgetfulFileSystem:
         """The disk after a crash now."""
-        after = ForgetfulFileSystem(_survivors(self._root, chooser))
+        after = ForgetfulFileSystem(_survivors(self._root, chooser, {}))
         after.disabled_site = self.disabled_site
         return after
 
@@ -94,20 +95,35 @@ class ForgetfulFileSystem:
             raise FileExistsError(errno.EEXIST, "exists")
         file = _File()
         parent.names[name] = file
+        return self._opened(file)
+
+    def reuse(self, path: Path, new_path: Path) -> int:
+        file = self._file(path)
+        self.move(path, new_path)
+        return self._opened(file)
+
+    def _opened(self, file: _File) -> int:
         handle = len(self._open) + 3
-        self._open[handle] = file
+        self._open[handle] = file, 0
         return handle
 
     def write(self, file: int, chunks: Sequence[Chunk]) -> int:
         self._count()
-        for chunk in chunks:
-            self._open[file].data += chunk
-        return sum(map(len, chunks))
+        content = b"".join(chunks)
+        opened, at = self._open[file]
+        opened.data[at : at + len(content)] = content
+        self._open[file] = opened, at + len(content)
+        return len(content)
+
+    def cut(self, file: int, size_bytes: int) -> None:
+        self._count()
+        del self._open[file][0].data[size_bytes:]
 
     def sync_file(self, file: int) -> None:
         self._count()
         if self._enabled():
-            self._open[file].synced = bytes(self._open[file].data)
+            opened, _ = self._open[file]
+            opened.synced = bytes(opened.data)
 
     def close(self, file: int) -> None:
         self._count()
@@ -126,6 +142,13 @@ class ForgetfulFileSystem:
             raise FileNotFoundError(errno.ENOENT, "missing")
         names[new_name] = names.pop(name)
 
+    def move(self, path: Path, new_path: Path) -> None:
+        self._count()
+        file = self._file(path)
+        del self._folder(path.parent).names[path.name]
+        assert new_path.name not in self._folder(new_path.parent).names
+        self._folder(new_path.parent).names[new_path.name] = file
+
     def remove_file(self, path: Path) -> None:
         self._count()
         self._folder(path.parent).names.pop(path.name, None)
@@ -142,6 +165,9 @@ class ForgetfulFileSystem:
 
     def size(self, path: Path) -> int:
         return len(self._file(path).data)
+
+    def links(self, path: Path) -> int:
+        return _links(self._root, self._file(path))
 
     def free_bytes(self, path: Path) -> int:
         return 10**12
@@ -202,14 +228,16 @@ class ForgetfulFileSystem:
         return file
 
 
-def _survivors(folder: _Folder, chooser: Chooser) -> _Folder:
-    """The folder after a crash. After kill -9 (`keep_all`) all is there, and what was not synced may still be lost later."""
-    survivor: dict[int, _File | _Folder] = {}
+def _survivors(folder: _Folder, chooser: Chooser, survivor: dict[int, _File | _Folder]) -> _Folder:
+    """The folder after a crash. After kill -9 (`keep_all`) all is there, and what was not synced may still be lost later.
+
+    `survivor`, by `id`: what becomes of what more than one folder may have, since a file was moved.
+    """
     for entry in (*folder.names.values(), *folder.synced.values()):
         if id(entry) in survivor:
             continue
         if isinstance(entry, _Folder):
-            survivor[id(entry)] = _survivors(entry, chooser)
+            survivor[id(entry)] = _survivors(entry, chooser, survivor)
         else:
             data = chooser.torn(entry.synced, bytes(entry.data))
             survivor[id(entry)] = _File(bytearray(data), entry.synced if chooser.keep_all else data)
@@ -217,6 +245,10 @@ def _survivors(folder: _Folder, chooser: Chooser) -> _Folder:
     if not chooser.keep_all:
         return _Folder(names, dict(names))
     return _Folder(names, {name: survivor[id(entry)] for name, entry in folder.synced.items()})
+
+
+def _links(folder: _Folder, file: _File) -> int:
+    return sum(entry is file if isinstance(entry, _File) else _links(entry, file) for entry in folder.names.values())
 
 
 def _paths(folder: _Folder, prefix: str) -> list[str]:

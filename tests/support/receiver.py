@@ -26,6 +26,7 @@ from receiver.dicom import pdu
 from receiver.filesystem import FileSystem
 from receiver.service import Receiver
 from receiver.settings import Settings
+from receiver.spool.recycling import FOLDER
 from tests.support.cloud import FakeCloud
 
 CT, MR = b"1.2.840.10008.5.1.4.1.1.2", b"1.2.840.10008.5.1.4.1.1.4"
@@ -43,10 +44,10 @@ def until(condition: Callable[[], object], what: str, within_seconds: float = WI
 
 
 def association_folders(spool: Path) -> list[Path]:
-    """The association folders in a spool, those being removed too."""
+    """The association folders in a spool, those being removed too, but not the one of recycled files."""
     while True:
         try:
-            return [path for path in spool.glob("out/*/*") if path.is_dir()]
+            return [path for path in spool.glob("out/*/*") if path.is_dir() and path.name != FOLDER]
         except FileNotFoundError:  # a boot folder was removed meanwhile
             continue
 

@@ -39,7 +39,7 @@ from tests.support.forgetful import Chooser, CrashError, ForgetfulFileSystem, Si
 ROOT = Path("/spool")
 NOW = datetime(2026, 11, 24, 2, 15, 1, 123000, tzinfo=UTC)
 EXPLICIT = "1.2.840.10008.1.2.1"
-CALLING = {"A": "CT_ROOM_1", "B": "MR_2"}
+CALLING = {"A": "CT_ROOM_1", "B": "MR_2", "C": "CT_ROOM_2"}
 
 POWER_LOSS, KILL_9 = Chooser(None), Chooser(None, keep_all=True)
 CHOOSERS = [POWER_LOSS, KILL_9, Chooser(1), Chooser(2)]
@@ -66,6 +66,7 @@ def new_spool(disk: ForgetfulFileSystem, *, part_max_objects: int = 2) -> Spool:
         part_max_objects=part_max_objects,
         part_max_bytes=10**10,
         object_max_bytes=10**10,
+        recycle_bytes=10**6,
         now=lambda: NOW,
     )
 
@@ -115,17 +116,25 @@ def work(uploads: Uploads, most_failures: int = 20) -> None:
 
 
 def live(world: World, disk: ForgetfulFileSystem) -> None:
-    """Two associations side by side: a new part, repeats, other content of the same UID, quarantine, two endings."""
+    """Two associations side by side: a new part, repeats, other content of the same UID, quarantine, two endings.
+
+    When one is gone a third writes over its files: with shorter content, with longer, and with what is not kept.
+    """
     uploads = Uploads(world.cloud, bucket="bucket")
     try:
         spool = new_spool(disk)
     except OSError:
         return  # the receiver does not start
-    folders, sending = {}, {}
-    for name in ("A", "B"):
+    folders: dict[str, AssociationFolder] = {}
+    sending: dict[str, AssociationUpload] = {}
+
+    def begin(name: str) -> None:
         folders[name] = spool.begin_association(calling_ae=CALLING[name], called_ae="ANY", peer="127.0.0.1")
         world.begun[folders[name].facts.association] = CALLING[name]
         sending[name] = uploads.begin(folders[name])
+
+    begin("A")
+    begin("B")
     store(world, folders["A"], sending["A"], "1.1", "one")
     store(world, folders["B"], sending["B"], "2.1", "other")
     store(world, folders["A"], sending["A"], "1.2", "two")
@@ -136,12 +145,18 @@ def live(world: World, disk: ForgetfulFileSystem) -> None:
     store(world, folders["B"], sending["B"], "2.3", "late")
     store(world, folders["A"], sending["A"], "1.2", "two")
     store(world, folders["A"], sending["A"], "1.3", "three")
-    for name, ending in (("A", Ending.RELEASED), ("B", Ending.ABORTED)):
+    for name, ending in (("A", Ending.RELEASED), ("B", Ending.ABORTED), ("C", Ending.RELEASED)):
         sending[name].end(ending, NOW)
         seal = folders[name].sealed
         if seal is not None:
             world.sealed.append((folders[name].facts.association, ending, seal.sequence))
         work(uploads)
+        if name == "A":
+            begin("C")
+            store(world, folders["C"], sending["C"], "3.1", "-")
+            with contextlib.suppress(OSError):
+                folders["C"].begin_object(b"cut off within its head").discard()
+            store(world, folders["C"], sending["C"], "3.2", "longer than what was there before")
     spool.close()
 
 
