@@ -69,8 +69,10 @@ def running(which: str, folder: Path) -> Iterator[S3]:
     if not weed.exists():
         raise ProcessError("seaweedfs is not installed: `./dev bench` brings it.")
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    grpc_ports = {name: free_port() for name in ports}
     command = [
         weed,
+        f"-logdir={place}",
         "server",
         f"-dir={place}",
         f"-ip={LOOPBACK}",
@@ -80,13 +82,18 @@ def running(which: str, folder: Path) -> Iterator[S3]:
         "-filer",
         "-s3",
         f"-s3.config={configuration}",
+        *(f"-{name}.localSocket={place / name}.sock" for name in ("filer", "s3")),
         *(f"-{name}.port={port}" for name, port in ports.items()),
-        *(f"-{name}.port.grpc={free_port()}" for name in ports),
+        *(f"-{name}.port.grpc={port}" for name, port in grpc_ports.items()),
     ]
     endpoint_url = f"http://{LOOPBACK}:{ports['s3']}"
     log, ready = folder / "seaweedfs.log", http_answers(f"{endpoint_url}/status")
-    with Process.start("seaweedfs", command, log_path=log, ready=ready, cwd=place) as process:
-        yield _with_bucket(S3(endpoint_url, process))
+    try:
+        with Process.start("seaweedfs", command, log_path=log, ready=ready, cwd=place) as process:
+            yield _with_bucket(S3(endpoint_url, process))
+    finally:
+        for name, port in grpc_ports.items():  # it has no option for where these are, and leaves them
+            Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
 
 def _with_bucket(server: S3) -> S3:
