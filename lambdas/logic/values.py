@@ -29,7 +29,7 @@ from lambdas.logic.header import Header, UnreadableError
 
 _INTEGER_MAX = 2**31 - 1
 _REMEMBERED, _REMEMBERED_BYTES = 4096, 64
-"""How many plain values are remembered as columns, and how long they may be: less than 4 MB in all."""
+"""How many plain values are remembered as columns, and how long they may be: 2.5 MB in all."""
 _YEAR_MIN = 1000  # MySQL's DATE begins here
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
