@@ -188,7 +188,15 @@ class _Walk:
     def header(self, tags: Container[int]) -> tuple[int, dict[int, Element]]:
         """Where the header ends, and the elements with these tags. Raises _MoreError, UnreadableError."""
         at, elements = 0, {}
-        while not (self._whole and at == self._size):
+        buffer, size, unpack = self._buffer, self._size, self._head.unpack_from
+        while not (self._whole and at == size):
+            if at + 8 <= size:
+                group, number, vr, length = unpack(buffer, at)
+                if vr in _SHORT_VRS and group <= LAST_GROUP and at + 8 + length <= size:  # nearly all, without a call
+                    tag, value_at, at = group << 16 | number, at + 8, at + 8 + length
+                    if tag in tags:
+                        elements[tag] = Element(vr.decode(), value_at, at, is_delimited=False)
+                    continue
             tag, vr, length, value_at = self.element(at)
             if tag >> 16 > LAST_GROUP:
                 break

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from datetime import date
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from io import BytesIO
 from typing import Literal, NamedTuple
 
@@ -28,6 +28,8 @@ from lambdas.catalog.objects import ColumnValue
 from lambdas.logic.header import Header, UnreadableError
 
 _INTEGER_MAX = 2**31 - 1
+_REMEMBERED, _REMEMBERED_BYTES = 4096, 64
+"""How many plain values are remembered as columns, and how long they may be: 2.5 MB in all."""
 _YEAR_MIN = 1000  # MySQL's DATE begins here
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -99,29 +101,16 @@ class Values:
 
     def column_value(self, keyword: str, kind: Kind) -> Value:
         """The value as a column of that kind. Raises UnreadableError."""
-        texts = self._texts(keyword)
-        text = texts.joined
-        if text is None:
+        tag = tag_of(keyword)
+        element = self._header.elements.get(tag)
+        if element is None:
             return _NOTHING
-        match kind:
-            case Kind.TEXT:
-                return Value(text, texts.raw, texts.note)
-            case Kind.MULTIPLE:
-                return Value(_as_json(texts.values), texts.raw, texts.note)
-            case Kind.CODES:
-                if texts.vr != VR.SQ:
-                    return Value(None, text, "no sequence of codes")
-                return Value(f"[{', '.join(texts.values)}]", texts.raw, texts.note)
-            case Kind.INTEGER:
-                shown: ColumnValue = _integer(text)
-                note = "no whole number of 32 bits" if shown is None else None
-            case Kind.DECIMAL:
-                shown = _decimal(text)
-                note = "no number" if shown is None else None
-            case Kind.DATE:
-                shown = day = _date(text)
-                note = "no date" if day is None else "a date in an older form" if len(text) != 8 else None
-        return Value(shown, text if note else None, note)
+        if element.end - element.first <= _REMEMBERED_BYTES and not element.is_delimited:
+            value = self._header.data_set[element.first : element.end]
+            plain = _plain_column_value(element.vr or dictionary_VR(tag), value, self._byte_order, kind)
+            if plain is not None:
+                return plain
+        return _column_value(self._texts(keyword), kind)
 
     def _texts(self, keyword: str) -> _Texts:
         texts = self._read.get(keyword)
@@ -172,6 +161,38 @@ class Values:
         if _ASCII.issuperset(self._character_sets):
             return _NO_CHARACTER_SET
         return None if all(one in python_encoding for one in self._character_sets) else _UNKNOWN_CHARACTER_SET
+
+
+def _column_value(texts: _Texts, kind: Kind) -> Value:
+    text = texts.joined
+    if text is None:
+        return _NOTHING
+    match kind:
+        case Kind.TEXT:
+            return Value(text, texts.raw, texts.note)
+        case Kind.MULTIPLE:
+            return Value(_as_json(texts.values), texts.raw, texts.note)
+        case Kind.CODES:
+            if texts.vr != VR.SQ:
+                return Value(None, text, "no sequence of codes")
+            return Value(f"[{', '.join(texts.values)}]", texts.raw, texts.note)
+        case Kind.INTEGER:
+            shown: ColumnValue = _integer(text)
+            note = "no whole number of 32 bits" if shown is None else None
+        case Kind.DECIMAL:
+            shown = _decimal(text)
+            note = "no number" if shown is None else None
+        case Kind.DATE:
+            shown = day = _date(text)
+            note = "no date" if day is None else "a date in an older form" if len(text) != 8 else None
+    return Value(shown, text if note else None, note)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _plain_column_value(vr: str, value: bytes, byte_order: Literal["little", "big"], kind: Kind) -> Value | None:
+    """As `_plain` and `_column_value`, once for what the objects of a series have in common."""
+    texts = _plain(vr, value, byte_order)
+    return None if texts is None else _column_value(texts, kind)
 
 
 def _plain(vr: str, value: bytes, byte_order: Literal["little", "big"]) -> _Texts | None:

@@ -25,7 +25,7 @@ from lambdas.logic.issuers import default_issuer, parse_issuers
 from lambdas.logic.order import object_order
 from tests.support.associations import entry_of
 from tests.support.dicom import BUNDLED
-from tests.support.elements import ITEM, element, part10
+from tests.support.elements import BIG, ITEM, element, part10
 
 ASSOCIATION = "20261124T021501Z-CT_1-9f3c2a71"
 ORDER = object_order(Origin(sequence=1, sent_at_ms=1), ASSOCIATION, 1, 0)
@@ -320,6 +320,23 @@ def test_codes_are_lists_of_value_scheme_and_meaning_in_the_objects_character_se
         ["T-A0100", "SRT", "Großhirn"],
         ["x" * 20, "", ""],
     ]
+
+
+def test_the_same_bytes_are_what_each_object_and_each_column_takes_them_for() -> None:
+    big = struct.pack(">HH2sH6s", 0x0008, 0x0018, b"UI", 6, b"1.2.3\0") + struct.pack(
+        ">HH2sH2s", 0x0028, 0x0010, b"US", 2, b"\0\1"
+    )
+    files = [with_elements(element(0x00280010, b"US", b"\0\1")), part10(big, BIG)]
+    assert [described(file).levels[Level.INSTANCE].values["rows"] for file in files] == [256, 1]
+
+    day = b"20261124"
+    study = (
+        described(with_elements(element(0x00080020, b"DA", day), element(0x00200010, b"DA", day))).levels[Level.STUDY].values
+    )
+    assert (study["study_date"], study["study_id"]) == (date(2026, 11, 24), "20261124")
+
+    files = [with_elements(element(0x00081030, vr, b"  x ")) for vr in (b"LO", b"UT")]
+    assert [described(file).levels[Level.STUDY].values["study_description"] for file in files] == ["x", "  x"]
 
 
 def test_what_should_be_codes_and_is_none_is_kept() -> None:

@@ -165,3 +165,8 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(data_set: bytes, transfe
     for content in (data_set, part10(data_set, transfer_syntax)):
         with contextlib.suppress(UnreadableError):
             Reads(content).header()
+
+
+def test_an_object_that_is_cut_short_is_told_where() -> None:
+    with pytest.raises(UnreadableError, match=r"ends within \(0028,0010\), 1 bytes too early"):
+        Reads(part10(SOP + ROWS)[:-1]).header()
