@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.servers import DEFAULT, OURS, OURS_DURABLE, OURS_NEW_FILES, TUNED
+from bench.servers import DEFAULT, OURS, OURS_DURABLE, OURS_DURABLE_RECYCLING, OURS_RECYCLING, TUNED
 
 _ROOT = Path(__file__).parent.parent
 _ROUNDS = 7
@@ -70,11 +70,11 @@ _PARTS = (
         minutes=16,
         options=(
             *("--name", "receive-disk", "--folder", str(_DISK), "--kinds", "ct,tiny"),
-            *("--servers", f"{OURS}, {OURS_DURABLE}, {OURS_NEW_FILES}, {TUNED}, {DEFAULT}"),
+            *("--servers", f"{OURS_RECYCLING}, {OURS_DURABLE_RECYCLING}, {DEFAULT}"),
         ),
         quick=(
             *("--name", "receive-disk", "--folder", str(_DISK), "--rounds", "1", "--kinds", "ct:4", "--associations", "4"),
-            *("--servers", f"{OURS}, {OURS_DURABLE}, {DEFAULT}"),
+            *("--servers", f"{OURS_RECYCLING}, {OURS_DURABLE_RECYCLING}, {DEFAULT}"),
         ),
     ),
     Part(

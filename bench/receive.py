@@ -4,8 +4,8 @@
 
 Every round runs each server in turn, on an empty folder and after a warm-up, so that what else the machine does falls on all.
 Ours runs as shipped, with validation, metrics and logs; AWS is away meanwhile, so the figures are for receiving alone. With
-`object` it has uploaded before, and writes over the files of what it uploaded, as it does once it runs; with `new files`
-it has not. What is kept of each run: objects and MiB a second, latencies of the answers, CPU time an object, and the peak of
+`recycled files` it has uploaded before, and writes over the files of what it uploaded, as it does once it runs; otherwise all
+files are new. What is kept of each run: objects and MiB a second, latencies of the answers, CPU time an object, and the peak of
 resident memory.
 """
 
@@ -49,7 +49,7 @@ class RunError(Exception):
 
 @contextmanager
 def running(server: Server, folder: Path, kind: Kind, run: int) -> Iterator[tuple[int, psutil.Process]]:
-    """The server on a free port and an empty folder: (port, its process)."""
+    """The server on a free port and an empty folder, but for files that it may write over: (port, its process)."""
     port, place = free_port(), Path(tempfile.mkdtemp(dir=folder))
     environment = {**os.environ, **server.environment, **server.settings(port, place)}
     try:
@@ -72,7 +72,7 @@ def running(server: Server, folder: Path, kind: Kind, run: int) -> Iterator[tupl
 
 def _upload_before(server: Server, spool: Path, port: int, kind: Kind, run: int) -> None:
     """Four times as many objects, over so many associations that every process has its share: until all are uploaded."""
-    _send(server, port, replace(kind, objects=4 * kind.objects), 4 * WORKERS, run + 2 * _WARM_UP_RUNS)
+    _send(server, port, replace(kind, objects=4 * kind.objects), 4 * WORKERS, run + _WARM_UP_RUNS)
     deadline = time.monotonic() + _UPLOADED_WITHIN_SECONDS
     while any(not path.name.startswith("removed-") for path in spool.glob("out/*/*/")):
         if time.monotonic() > deadline:
@@ -84,8 +84,9 @@ def measure(server: Server, folder: Path, kind: Kind, *, associations: int, clie
     """The figures of one run."""
     with running(server, folder, kind, run) as (port, process), PeakMemory(process) as memory:
         settle(process)
-        _send(server, port, replace(CT, objects=_WARM_UP_OBJECTS), associations, run + _WARM_UP_RUNS)
-        settle(process)
+        if not server.recycles:
+            _send(server, port, replace(CT, objects=_WARM_UP_OBJECTS), associations, run + _WARM_UP_RUNS)
+            settle(process)
         touch_memory(folder, kind.count(associations) * kind.pixel_bytes)
         before = cpu_seconds(process)
         if client == FAST:
@@ -148,10 +149,13 @@ def filesystem(folder: Path) -> str:
 
 
 def fits(server: Server, kind: Kind, associations: int, client: str) -> bool:
-    """Whether a cell can be run: some refuse many associations, and some would keep many large objects in memory."""
+    """Whether a cell can be run: some refuse many associations, some would keep many large objects in memory, and large files
+    are not recycled."""
     many_large = kind.name == LARGE.name and associations > 1
-    return associations <= server.max_associations and not (
-        many_large and (server.keeps_objects_in_memory or client == STORESCU)
+    return (
+        associations <= server.max_associations
+        and not (many_large and (server.keeps_objects_in_memory or client == STORESCU))
+        and not (server.recycles and kind.name == LARGE.name)
     )
 
 
@@ -161,7 +165,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (7)")
     parser.add_argument("--kinds", default="ct,tiny,large", help="of ct, tiny, large (all); ct:30 for fewer objects")
     parser.add_argument("--associations", default="1,4,16", help="at once (1,4,16)")
-    parser.add_argument("--servers", default=",".join(known), help="by name; all by default, but where each fits")
+    parser.add_argument(
+        "--servers",
+        default=",".join(name for name in known if not known[name].recycles),
+        help="by name, where each fits; by default all but those with recycled files",
+    )
     parser.add_argument("--slow-rounds", type=int, default=3, help="rounds for Orthanc, pynetdicom and DCMTK as installed (3)")
     parser.add_argument("--client", choices=(FAST, STORESCU), default=FAST)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where servers write (/dev/shm)")  # noqa: S108

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.programs import RECEIVER_PYTHON, dcmtk
 
 TUNED, OURS, OURS_DURABLE = "DCMTK storescp, tuned", "ahi-ingest, none", "ahi-ingest, object"
-OURS_NEW_FILES = "ahi-ingest, object, new files"
+OURS_RECYCLING, OURS_DURABLE_RECYCLING = f"{OURS}, recycled files", f"{OURS_DURABLE}, recycled files"
 DEFAULT = "DCMTK storescp, default, no delay"
 INSTALLED, ORTHANC, PYNETDICOM, REFERENCE, SINK = (
     "DCMTK storescp, as installed",
@@ -91,8 +91,9 @@ def servers(workers: int) -> dict[str, Server]:
     """All of them by name; ours with `workers` processes in every cell."""
     made = (
         _ours(OURS, "none", workers),
-        _ours(OURS_DURABLE, "object", workers, recycles=True),
-        _ours(OURS_NEW_FILES, "object", workers),
+        _ours(OURS_RECYCLING, "none", workers, recycles=True),
+        _ours(OURS_DURABLE, "object", workers),
+        _ours(OURS_DURABLE_RECYCLING, "object", workers, recycles=True),
         Server(
             name=TUNED,
             command=lambda port, folder: [

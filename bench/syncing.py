@@ -5,11 +5,11 @@
 Each thread writes objects of 0.5 MiB into a folder of its own, as associations do, and goes on when one is durable:
 
     no sync                 write, rename
-    as shipped              write, sync the data, rename, sync the folder
+    new files               write, sync the data, rename, sync the folder: as shipped, while there is nothing to write over
     renamed first           write, rename, sync the data, sync the folder: one commit of the journal may do for both
     group commit            the same, but one thread syncs all files and folders that wait, then lets their threads go on
     group commit, syncfs    the same, with one syncfs() for all that wait
-    recycled files          as shipped, but over the blocks of a file that is there already
+    recycled files          the same, but over the blocks of a file that is there already: as shipped, afterwards
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rich.progress import track
 from bench import results
 from bench.receive import filesystem
 
-SHIPPED, UNSYNCED = "as shipped", "no sync"
+NEW_FILES, UNSYNCED = "new files", "no sync"
 _CONTENT = os.urandom(512 * 1024)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -116,7 +116,7 @@ class _Recycling(Way):
 def ways() -> dict[str, Way]:
     return {
         UNSYNCED: Way(sync=False),
-        SHIPPED: Way(),
+        NEW_FILES: Way(),
         "renamed first": Way(rename_first=True),
         "group commit": Way(rename_first=True, group=_GroupCommit(_each)),
         "group commit, syncfs": Way(rename_first=True, group=_GroupCommit(_whole_file_system)),

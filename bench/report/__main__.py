@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.report import aims, growth, indexing, pipeline, receiving, syncing, uploading
 from bench.report.measurement import Measurement, read
-from bench.servers import OURS, OURS_DURABLE
+from bench.servers import OURS, OURS_DURABLE_RECYCLING
 
 _HEAD = """# Benchmarks
 
@@ -24,6 +24,8 @@ more, and are the whole range where there were fewer.
 - **the reference's pattern**: pynetdicom, the data set decoded, written, and noted in a table in memory.
 - **TCP to file, no DICOM**: the limit of this machine: the same bytes from a socket to a new file, one byte as the answer.
 - None of the peers syncs. **ahi-ingest, object**, as shipped, does before each 0x0000; **ahi-ingest, none** does not.
+  With **recycled files** they write over the files of what they uploaded before, as they do once they run; otherwise all files
+  are new, as those of the peers.
 - CT objects have 0.5 MiB, tiny ones 22 KiB, a large one 500 MiB in 1,000 frames.
 
 Where the time goes, and what the aims that are not reached would need: [performance.md](performance.md).
@@ -37,7 +39,7 @@ def sections(measured: dict[str, list[Measurement]], plots: Path) -> list[str]:
     receive = (
         ("receive", OURS, "Receiving"),
         ("receive-storescu", OURS, "Receiving from DCMTK's storescu"),
-        ("receive-disk", OURS_DURABLE, "Receiving on a disk, synced"),
+        ("receive-disk", OURS_DURABLE_RECYCLING, "Receiving on a disk, synced"),
     )
     out += [
         receiving.section(measured[name], ours=ours, heading=heading, plot=plots / f"{name}.svg")

@@ -18,7 +18,7 @@ from bench.report.measurement import Cell, Measurement, number, shown, table
 from bench.report.pipeline import SECONDS, timer
 from bench.report.uploading import both
 from bench.scale import SERVER
-from bench.servers import DEFAULT, INSTALLED, ORTHANC, OURS, OURS_DURABLE, PYNETDICOM, TUNED
+from bench.servers import DEFAULT, INSTALLED, ORTHANC, OURS, OURS_DURABLE_RECYCLING, OURS_RECYCLING, PYNETDICOM, TUNED
 from bench.upload import OURS as RECEIVER
 from bench.upload import WATCHED
 
@@ -104,11 +104,11 @@ def _receiving(measurements: Mapping[str, Measurement]) -> list[Aim]:
         _of("ratio to Orthanc, geometric mean", 8, _mean(fast, OURS, ORTHANC)),
         _of("ratio to pynetdicom's storescp, geometric mean", 10, _mean(fast, OURS, PYNETDICOM)),
         _of("ratio to pynetdicom's storescp, CT", 17, _mean(fast, OURS, PYNETDICOM, lambda cell: cell[0] == "ct")),
-        _of("On a disk, synced: ratio to not synced, geometric mean", 0.7, _mean(disk, OURS_DURABLE, OURS)),
+        _of("On a disk, synced: ratio to not synced, geometric mean", 0.7, _mean(disk, OURS_DURABLE_RECYCLING, OURS_RECYCLING)),
         _least(
             "ratio to DCMTK with default options, which never syncs, at 4 and 16: the lowest cell",
             1.0,
-            _ratios(disk, OURS_DURABLE, DEFAULT, lambda cell: cell[1] in (4, 16), speed),
+            _ratios(disk, OURS_DURABLE_RECYCLING, DEFAULT, lambda cell: cell[1] in (4, 16), speed),
         ),
         _least(
             "CPU time of a CT object, ratio to tuned DCMTK: the highest cell",

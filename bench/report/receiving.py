@@ -7,7 +7,17 @@ from pathlib import Path
 
 from bench.report import plots
 from bench.report.measurement import SPEED, Measurement, compared, conditions, number, shown, table, title
-from bench.servers import DEFAULT, INSTALLED, ORTHANC, OURS, OURS_DURABLE, PYNETDICOM, REFERENCE, TUNED
+from bench.servers import (
+    DEFAULT,
+    INSTALLED,
+    ORTHANC,
+    OURS,
+    OURS_DURABLE,
+    OURS_RECYCLING,
+    PYNETDICOM,
+    REFERENCE,
+    TUNED,
+)
 
 _PEERS = (TUNED, DEFAULT, INSTALLED, ORTHANC, PYNETDICOM, REFERENCE)
 _FIGURES = {
@@ -24,9 +34,7 @@ def section(measurements: Sequence[Measurement], *, ours: str, heading: str, plo
     newest = measurements[0]
     cells, servers = newest.cells, newest.servers
     head = ["", *map(title, cells)]
-    peers = [server for server in (*_PEERS, OURS) if server in servers and server != ours]
-    if ours != OURS_DURABLE and OURS in peers:
-        peers.remove(OURS)
+    peers = [server for server in (*_PEERS, OURS, OURS_RECYCLING, OURS_DURABLE) if server in servers and server != ours]
     out = [f"## {heading}\n", conditions(newest), f"![{heading}](benchmarks/{plot.name})\n"]
     speeds = [[server, *(number(newest.median(server, cell)) for cell in cells)] for server in servers]
     out += ["Objects a second:\n", table(head, speeds)]

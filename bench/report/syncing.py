@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.report.measurement import Measurement, conditions, number, shown, table
-from bench.syncing import SHIPPED
+from bench.syncing import NEW_FILES
 
 
 def section(newest: Measurement) -> str:
@@ -11,11 +11,15 @@ def section(newest: Measurement) -> str:
     rows = [
         [
             name,
-            *(part for cell in cells for part in (number(newest.median(name, cell)), shown(newest.ratio(name, SHIPPED, cell)))),
+            *(
+                part
+                for cell in cells
+                for part in (number(newest.median(name, cell)), shown(newest.ratio(name, NEW_FILES, cell)))
+            ),
         ]
         for name in newest.servers
     ]
-    head = ["way", *(part for _, threads in cells for part in (f"objects/s, {threads} threads", "ratio to as shipped"))]
+    head = ["way", *(part for _, threads in cells for part in (f"objects/s, {threads} threads", "ratio to new files"))]
     return "\n".join(
         [
             "## Writing alone, and other ways to sync\n",

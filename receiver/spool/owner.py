@@ -96,9 +96,9 @@ class Spool:
         return sorted(found, key=lambda folder: folder.sealed.sequence if folder.sealed else 0)
 
     def free_bytes(self, low_bytes: int) -> int:
-        """The disk's free space; where it is low, without recycled files. Raises OSError."""
+        """The disk's free space; recycled files go where it is low, or less than they may have. Raises OSError."""
         free = self.files.free_bytes(self.root)
-        if free < low_bytes and self._boot.recycled.remove_all():
+        if free < max(low_bytes, self._recycle_bytes) and self._boot.recycled.remove_all():
             free = self.files.free_bytes(self.root)
         return free
 

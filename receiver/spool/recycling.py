@@ -15,8 +15,10 @@ import contextlib
 import itertools
 import threading
 import time
+from array import array
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from receiver.filesystem import FileSystem
@@ -26,6 +28,7 @@ FOLDER = "removed-files"
 UNUSED_SECONDS = 600.0
 """After so long without use all are removed: their blocks would have to be read before they are written over in part."""
 _FILE_MAX_BYTES = 16 * 2**20  # a larger one spends its time on its data
+_SIZE_BITS = 32
 
 
 class RecycledFiles:
@@ -34,7 +37,7 @@ class RecycledFiles:
     def __init__(self, files: FileSystem, boot: Path, *, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._files, self._path, self._max_bytes, self._clock = files, boot / FOLDER, max_bytes, clock
         self._lock = threading.Lock()
-        self._kept: defaultdict[int, list[tuple[Path, int]]] = defaultdict(list)  # by the bits of their sizes
+        self._kept: defaultdict[int, array[int]] = defaultdict(partial(array, "Q"))  # number and size, by the size's bits
         self._bytes, self._made = 0, False
         self._used_at = clock()
         self._numbers = itertools.count(1)
@@ -43,7 +46,6 @@ class RecycledFiles:
 
     def keep(self, path: Path) -> None:
         """Take a file out of a folder that is durably being removed, unless it is not wanted."""
-        kept = self._path / str(next(self._numbers))
         with contextlib.suppress(OSError), self._lock:
             size = self._files.size(path)
             if size > _FILE_MAX_BYTES or self._bytes + size > self._max_bytes or self._files.links(path) > 1:
@@ -51,8 +53,9 @@ class RecycledFiles:
             if not self._made:
                 self._files.make_folder(self._path)
                 self._made = True
-            self._files.move(path, kept)
-            self._kept[size.bit_length()].append((kept, size))
+            number = next(self._numbers)
+            self._files.move(path, self._path / str(number))
+            self._kept[size.bit_length()].append(number << _SIZE_BITS | size)
             self._bytes += size
             self._used_at = self._clock()
 
@@ -62,11 +65,11 @@ class RecycledFiles:
             alike = self._kept[expected_bytes.bit_length()]
             if not alike:
                 return None
-            kept, size = alike.pop()  # the last one: it is still in the page cache
+            number, size = divmod(alike.pop(), 2**_SIZE_BITS)  # the last one: it is still in the page cache
             self._bytes -= size
             self._used_at = self._clock()
         with contextlib.suppress(OSError):
-            return self._files.reuse(kept, folder / name), size
+            return self._files.reuse(self._path / str(number), folder / name), size
         return None
 
     def remove_unused(self) -> None:

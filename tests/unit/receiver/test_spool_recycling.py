@@ -126,13 +126,19 @@ def test_no_more_is_kept_than_the_setting_says(edge: Edge) -> None:
     assert 10_000 - 2_400 < sum(path.stat().st_size for path in kept) <= 10_000
 
 
-def test_recycled_files_go_when_the_disk_is_low(edge: Edge) -> None:
+@pytest.mark.parametrize(("free", "low", "go"), [(20_000, 20_000, False), (20_000, 20_001, True), (9_999, 0, True)])
+def test_recycled_files_go_when_the_disk_is_low_or_has_less_than_they_may_have(
+    edge: Edge, free: int, low: int, go: bool
+) -> None:
     edge.associate(b"a" * 700)
-    edge.files.free = 1_000
-    assert edge.spool.free_bytes(1_000) == 1_000
-    assert edge.kept()
-    edge.spool.free_bytes(1_001)
-    assert edge.kept() == []
+    edge.files.free = free
+    assert edge.spool.free_bytes(low) == free
+    assert (edge.kept() == []) is go
+
+
+def test_files_are_recycled_again_once_the_disk_has_room(edge: Edge) -> None:
+    edge.associate(b"a" * 700)
+    edge.spool.free_bytes(10**18)
     edge.associate(b"b" * 700)
     assert (edge.files.reused, len(edge.kept())) == (0, 1)
 
