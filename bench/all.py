@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.servers import DEFAULT, OURS, OURS_DURABLE, OURS_DURABLE_RECYCLING, OURS_RECYCLING, TUNED
+from bench.servers import DEFAULT, OURS, OURS_DURABLE_RECYCLING, OURS_RECYCLING, TUNED
 
 _ROOT = Path(__file__).parent.parent
 _ROUNDS = 7
