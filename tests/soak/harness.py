@@ -33,6 +33,8 @@ The warm-up must be some hundred associations: a process's memory grows that lon
 """
 FILES_NOISE = 8
 """Connections to S3 that happen to be kept open, at most one for each upload worker."""
+REST_SECONDS = 6.0
+"""A worker gives free memory back every 5 s and reports every second; the last connections' threads end."""
 LEAK_MAX_BYTES = 1024
 """Of memory, for each association beyond the noise."""
 
@@ -185,7 +187,7 @@ def _rest(edge: EdgeProcess, expected: int) -> dict[int, Held]:
     until(lambda: _announced(edge) >= expected, f"{expected} are announced", 30)
     pids = sorted({receiver_pid(edge)} | worker_pids(edge))
     until(lambda: {pid: Held.by(pid) for pid in pids} == {pid: Held.by(pid) for pid in pids}, "at rest", 10)
-    time.sleep(1.5)  # a worker reports once a second; threads of the last connections end
+    time.sleep(REST_SECONDS)
     return {pid: Held.by(pid) for pid in pids}
 
 
