@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from receiver.filesystem import Chunk, LocalFileSystem
-from tests.support.receiver import CT, EXPLICIT, RawPeer, association_folders, running_edge, small_data_set
+from receiver.spool.recycling import FOLDER
+from tests.support.receiver import CT, EXPLICIT, RawPeer, association_folders, running_edge, small_data_set, until
 
 STORAGE = {1: (CT, (EXPLICIT,))}
 
@@ -102,3 +103,34 @@ def test_a_seal_that_the_disk_does_not_take_at_first_is_written_later(tmp_path: 
         peer.release()
         (announced,) = edge.announced()
         assert (str(announced.manifest.ending), announced.manifest.sequence) == ("released", 1)
+
+
+class MeasuredDisk(LocalFileSystem):
+    """Real files, and as much free space as told; how many files were written over."""
+
+    def __init__(self) -> None:
+        self.free, self.reused = 10**12, 0
+
+    def free_bytes(self, path: Path) -> int:
+        return self.free
+
+    def reuse(self, path: Path, new_path: Path) -> int:
+        self.reused += 1
+        return super().reuse(path, new_path)
+
+
+def test_objects_are_written_over_files_that_were_uploaded_unless_the_disk_has_no_room_for_these(tmp_path: Path) -> None:
+    disk, content = MeasuredDisk(), small_data_set()
+    with running_edge(tmp_path, files=disk, disk_low_bytes=0, disk_reserve_bytes=0, recycle_bytes=10**6) as edge:
+
+        def sent() -> bytes:
+            peer = RawPeer(edge.port, STORAGE)
+            assert peer.store(b"1.1", content) == 0
+            peer.release()
+            (announced,) = edge.announced()
+            return edge.data_set(announced.entries[0])
+
+        assert (sent(), disk.reused) == (content, 0)
+        assert (sent(), disk.reused) == (content, 1)
+        disk.free = 10**6 - 1
+        until(lambda: not list(edge.settings.spool.glob(f"out/*/{FOLDER}/*")), "recycled files are removed", 10)
