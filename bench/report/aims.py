@@ -62,8 +62,8 @@ def section(measurements: Mapping[str, Measurement]) -> str:
     """One line for each aim: aim, measured, reached or not. `measurements` are the newest, by name."""
     lines = [aim.line for aim in [*_receiving(measurements), *_memory(measurements), *_rest(measurements)]]
     note = (
-        "The last column has the same ratio of a process that does no more than that: what is above it is hardly to be had on this "
-        "machine. A verdict goes by the median; where the interval in brackets holds the aim, another run may say otherwise.\n"
+        "The last column has the same ratio of a process that does no more than that: what is above it is hardly to be had on "
+        "this machine. A verdict goes by the median; where the interval in brackets holds the aim, another run may say otherwise.\n"
     )
     return "\n".join(["## What was to be reached\n", table(["", "aim", "measured", "", SINK], lines), note])
 
