@@ -63,7 +63,8 @@ def section(measurements: Mapping[str, Measurement]) -> str:
     lines = [aim.line for aim in [*_receiving(measurements), *_memory(measurements), *_rest(measurements)]]
     note = (
         "The last column has the same ratio of a process that does no more than that: what is above it is hardly to be had on "
-        "this machine. A verdict goes by the median; where the interval in brackets holds the aim, another run may say otherwise.\n"
+        "this machine. A verdict goes by the median; where the interval in brackets holds the aim, another run "
+        "may say otherwise.\n"
     )
     return "\n".join(["## What was to be reached\n", table(["", "aim", "measured", "", SINK], lines), note])
 
