@@ -18,6 +18,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -37,8 +38,9 @@ from bench import reference_index, results
 from bench import s3 as s3_servers
 from bench.measure import interval, ratios
 from bench.s3 import BUCKET
-from lambdas.adapters.aws import Storage
+from lambdas.adapters.aws import READS_AT_ONCE, Storage
 from lambdas.catalog import Catalog, CatalogSettings, associations, migrate
+from lambdas.logic.header import FIRST_READ_BYTES
 from lambdas.logic.indexing import Slice, index_slice
 from lambdas.logic.registering import plan_slices
 from local.aws import Aws
@@ -48,7 +50,7 @@ from local.processes import free_port
 from tests.support.associations import EDGE, PlacedAssociation, Placer
 from tests.support.catalog import settings_of
 
-OURS, REFERENCE = "ahi-ingest", "the reference's way"
+OURS, REFERENCE, READING = "ahi-ingest", "the reference's way", "headers read, and no more"
 _OPTIONS = ("--innodb-buffer-pool-size=1G",)
 """Half of what Aurora has with one capacity unit: a million instances fit."""
 
@@ -159,6 +161,15 @@ class Bench:
     def index_reference(self, source: Source) -> int:
         return reference_index.index(self.secrets, source.s3, BUCKET, [entry.key for entry in source.placed.entries])
 
+    def read(self, source: Source) -> int:
+        """The first bytes of each object, as IndexObjects reads them side by side, and nothing done with them."""
+
+        def read_one(key: str) -> int:
+            return len(source.storage.read_range(BUCKET, key, 0, FIRST_READ_BYTES))
+
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            return sum(pool.map(read_one, [entry.key for entry in source.placed.entries]))
+
     def statements(self) -> int:
         """SQL statements that the server has run, within procedures too."""
         with self._connected(self.ours) as connection, connection.cursor() as cursor:
@@ -233,12 +244,12 @@ def main() -> None:
 
 
 def _rounds(bench: Bench, server: str, kind: str, objects: int, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """The figures of each, round by round; who goes first changes from round to round. A first round warms up.
+    """The figures of each, round by round; their order turns from round to round. A first round warms up.
 
     Each round has a server of its own, since those that keep objects in memory would grow.
     """
-    figures: dict[str, list[dict[str, float]]] = {OURS: [], REFERENCE: []}
-    works = {OURS: bench.index_ours, REFERENCE: bench.index_reference}
+    works = {OURS: bench.index_ours, REFERENCE: bench.index_reference, READING: bench.read}
+    figures: dict[str, list[dict[str, float]]] = {who: [] for who in works}
     count = max(1, round(objects * KINDS[kind].share))
     for number in range(rounds + 1):
         with (
@@ -246,7 +257,8 @@ def _rounds(bench: Bench, server: str, kind: str, objects: int, rounds: int) -> 
             s3_servers.running(server, Path(folder)) as s3,
         ):
             source = bench.place(s3.aws, files_of(KINDS[kind], count if number else min(count, 10)))
-            for who in sorted(works, reverse=number % 2 == 0):
+            turn = number % len(works)
+            for who in (*list(works)[turn:], *list(works)[:turn]):
                 measured = timed(bench, works[who], source)
                 if number:
                     figures[who].append(measured)
