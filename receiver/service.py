@@ -9,7 +9,9 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 from contract import new_association_id
 from contract.strict import utc_now
@@ -22,6 +24,7 @@ from receiver.dicom.status import Rejection
 from receiver.disk import Disk
 from receiver.filesystem import FileSystem, LocalFileSystem, UnsyncedFileSystem
 from receiver.listening import Sockets, make_listener, open_sockets, tls_of
+from receiver.logs import error_text
 from receiver.memory import give_back_free_memory
 from receiver.reception import AssociationReception, Upload
 from receiver.settings import Settings
@@ -95,7 +98,7 @@ class Receiver:
             has_room=self._disk.has_room,
         )
         self._leftovers: list[AssociationFolder] = []
-        self._unreadable_told = 0
+        self._told: set[tuple[Path, str]] = set()
         self._accepting = False
         self._stopping = threading.Event()
         self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
@@ -119,7 +122,7 @@ class Receiver:
         """What was counted until now, and what is held now."""
         report, oldest = self._counters.report(), self.uploads.oldest_received_at
         report.workers = int(self._accepting)
-        report.uploading = self.uploads.open_associations
+        report.uploading = self.uploads.open_associations + self._waiting
         report.upload_lag_seconds = max(0.0, (utc_now() - oldest).total_seconds()) if oldest else 0.0
         report.cloud_refusal = self.uploads.refusal
         return report
@@ -148,7 +151,7 @@ class Receiver:
     @property
     def is_idle(self) -> bool:
         """Whether no association is open, and everything is announced."""
-        return not self._listener.connections and not self.uploads.open_associations
+        return not self._listener.connections and not self.uploads.open_associations and not self._waiting
 
     def stop(self, *, keep_port: bool = True) -> None:
         """Let associations and uploads go on until the deadline, and leave the rest to the next start.
@@ -167,7 +170,7 @@ class Receiver:
         self._listener.end_associations(deadline)
         self._housekeeping.join(max(0.0, deadline - time.monotonic()))
         if not self.uploads.wait_until_done(max(0.0, deadline - time.monotonic())):
-            left = self.uploads.open_associations
+            left = self.uploads.open_associations + self._waiting
             _log.warning("uploads left to the next start", extra={"associations": left})
         self._workers.stop(timeout_seconds=1)
         if self._commitment is not None:
@@ -176,27 +179,46 @@ class Receiver:
             self._spool.close()
 
     def _recover(self) -> None:
-        """Take up what dead processes left and no sibling has taken up. Raises OSError; then it may be called again."""
-        self._leftovers += self._spool.leftovers()
-        while self._leftovers:
-            folder = self._leftovers[0]
-            self.uploads.resume(folder)
-            self._leftovers.pop(0)
-            _log.info("association recovered", extra={"association": folder.facts.association})
-        for path, error in self._spool.unreadable[self._unreadable_told :]:
-            _log.error("a spool folder cannot be read and is left as it is", extra={"folder": path.name, "error": error})
-            self._unreadable_told += 1
+        """Take up what dead processes left and no sibling has taken up. Raises OSError when the spool cannot be listed.
+
+        What the disk does not let us read now waits for the next call: it keeps nothing else from its way.
+        """
+        left, self._leftovers = self._leftovers + self._spool.leftovers(), []
+        waiting = list(self._spool.waiting)
+        for folder in left:
+            try:
+                self.uploads.resume(folder)
+            except OSError as error:
+                self._leftovers.append(folder)
+                waiting.append((folder.path, error_text(error)))
+            else:
+                _log.info("association recovered", extra={"association": folder.facts.association})
+        self._tell("a spool folder cannot be taken up now, and waits", waiting)
+        self._tell("a spool folder cannot be read and is left as it is", self._spool.unreadable)
+        self._told &= {*waiting, *self._spool.unreadable}
+
+    def _tell(self, event: str, folders: Iterable[tuple[Path, str]]) -> None:
+        """Log each folder and its error once, as long as it stays so."""
+        for path, error in folders:
+            if (path, error) not in self._told:
+                self._told.add((path, error))
+                _log.error(event, extra={"folder": path.name, "error": error})
+
+    @property
+    def _waiting(self) -> int:
+        """How much of what dead processes left could not be taken up yet."""
+        return len(self._leftovers) + len(self._spool.waiting)
 
     def _keep_house(self) -> None:
         while not self._stopping.wait(_HOUSEKEEPING_EVERY_SECONDS):
             give_back_free_memory()
             self._spool.remove_unused()
             self._disk.has_room()  # recycled files go where it is low, also while nobody calls
-            if self._shared:  # siblings may have died
+            if self._shared or self._waiting:  # siblings may have died
                 try:
                     self._recover()
                 except OSError as error:
-                    _log.error("recovery failed, will be tried again", extra={"error": error.strerror})
+                    _log.error("recovery failed, will be tried again", extra={"error": error_text(error)})
 
     def rejected(self, rejection: Rejection, *, calling_ae: bytes, called_ae: bytes, peer: str) -> None:
         code = "/".join(map(str, rejection))

@@ -96,11 +96,11 @@ class Uploads:
         return upload
 
     def resume(self, folder: AssociationFolder) -> None:
-        """An association that a dead process left, sealed. Raises OSError."""
+        """An association that a dead process left, sealed. Raises OSError; then it may be called again."""
+        objects = () if folder.has_manifest() else folder.objects()  # with a manifest every object is in S3
         upload = self.begin(folder)
-        if not folder.has_manifest():  # otherwise every object is in S3
-            for stored in folder.objects():
-                upload.add(stored)
+        for stored in objects:
+            upload.add(stored)
         upload.finish()
 
     def submit(self, task: _Task | _NextObject) -> None:

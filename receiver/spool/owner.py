@@ -11,6 +11,7 @@ from pathlib import Path
 from contract import Ending, new_association_id
 from contract.strict import ContractError, utc_now
 from receiver.filesystem import FileSystem
+from receiver.logs import error_text
 from receiver.spool.boot import Boot
 from receiver.spool.documents import StartFacts
 from receiver.spool.durable import make_if_missing, write_file
@@ -63,6 +64,10 @@ class Spool:
         self._edge, self._part_max_objects, self._part_max_bytes = edge, part_max_objects, part_max_bytes
         self._object_max_bytes = object_max_bytes
         self.unreadable: list[tuple[Path, str]] = []
+        """Folders that were left with documents that nobody can read, and why."""
+        self.waiting: list[tuple[Path, str]] = []
+        """Folders that `leftovers` could not take up the last time for what the disk said, which may pass."""
+        self._adopted: list[AssociationFolder] = []
         self._give_back = None if owned else own_spool(root, files)
         self._out = root / "out"
         make_if_missing(files, self._out)
@@ -79,20 +84,29 @@ class Spool:
     def leftovers(self) -> list[AssociationFolder]:
         """What dead processes left, sealed and without temporary files, in the order of their sequence numbers.
 
-        May be called again, for what siblings left that died since. Folders whose lock is held are not touched. What cannot be
-        read stays where it is, its boot folder's lock held, and is listed in `unreadable`. Raises OSError.
+        May be called again, for what siblings left that died since, and for what is `waiting`. Folders whose lock is held are
+        not touched. Nothing that is taken up is lost to the next call by what happens to another. What cannot be read stays
+        where it is, its boot folder's lock held, and is listed in `unreadable`. Raises OSError when the spool cannot be listed.
         """
-        found = []
-        for name in sorted(self.files.names(self._out)):
-            path = self._out / name
-            if path == self._boot.path:
-                continue
+        names, self.waiting, found = sorted(self.files.names(self._out)), [], []
+        for path in (self._out / name for name in names):
             try:
-                release = self.files.lock(path / "lock")
+                if path != self._boot.path:
+                    self._adopt(path)
             except FileNotFoundError:  # a sibling has just removed it
                 continue
-            if release is not None:
-                found += self._adopt(Boot(self.files, path, release, ours=False))
+            except OSError as error:
+                self.waiting.append((path, error_text(error)))
+        adopted, self._adopted = self._adopted, []
+        for folder in adopted:
+            try:
+                if self._take_up(folder):
+                    found.append(folder)
+            except ContractError as error:
+                self.unreadable.append((folder.path, error_text(error)))
+            except OSError as error:
+                self._adopted.append(folder)
+                self.waiting.append((folder.path, error_text(error)))
         return sorted(found, key=lambda folder: folder.sealed.sequence if folder.sealed else 0)
 
     def free_bytes(self, low_bytes: int) -> int:
@@ -124,28 +138,32 @@ class Spool:
             release()
         return number
 
-    def _adopt(self, boot: Boot) -> list[AssociationFolder]:
-        left = []
-        names = sorted(set(self.files.names(boot.path)) - {"lock"})
+    def _adopt(self, path: Path) -> None:
+        """Hold what a dead process left, if nobody else does. Raises OSError, and then holds nothing."""
+        release = self.files.lock(path / "lock")
+        if release is None:
+            return
+        try:
+            names = sorted(set(self.files.names(path)) - {"lock"})
+        except OSError:
+            release()
+            raise
+        boot = Boot(self.files, path, release, ours=False)
         for name in names:  # all before the first is forgotten, since with the last one the lock goes
             boot.hold(name)
-        for name in names:
-            try:
-                if (folder := self._take_up(boot, name)) is not None:
-                    left.append(folder)
-            except (OSError, ContractError) as error:
-                self.unreadable.append((boot.path / name, type(error).__name__))
+        self._adopted += [self._folder(boot, self._facts(name, "", "", "", self.now()), name) for name in names]
         if not names:
             boot.close()
-        return left
 
-    def _take_up(self, boot: Boot, name: str) -> AssociationFolder | None:
-        """What a dead process left of one association, sealed; None when nothing is to be done any more."""
-        folder = self._folder(boot, self._facts(name, "", "", "", self.now()), name)
+    def _take_up(self, folder: AssociationFolder) -> bool:
+        """Seal what a dead process left of an association; False when nothing is to be done any more.
+
+        Raises OSError, and then may be called again, and ContractError.
+        """
         match folder.read_leftover():
             case Leftover.BEING_REMOVED | Leftover.NOTHING_STORED:
                 folder.remove()
-                return None
+                return False
             case Leftover.NOT_ENDED:
                 folder.seal(Ending.RECOVERED, self.now())
             case Leftover.BETWEEN_MEMBERS:
@@ -153,7 +171,7 @@ class Spool:
                 folder.seal(ending_of([member.ending for member in members]), members[-1].ended_at)
             case Leftover.SEALED | Leftover.MANIFEST_KEPT:  # Uploads.resume tells them apart
                 pass
-        return folder
+        return True
 
     def _folder(self, boot: Boot, facts: StartFacts, name: str = "") -> AssociationFolder:
         return AssociationFolder(boot, facts, next_sequence=self.next_sequence, now=self.now, name=name)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from receiver.cloud import CloudUnavailableError
 from receiver.filesystem import Chunk, LocalFileSystem
 from receiver.spool.recycling import FOLDER
+from tests.support.cloud import FakeCloud
 from tests.support.receiver import CT, EXPLICIT, RawPeer, association_folders, running_edge, small_data_set, until
 
 STORAGE = {1: (CT, (EXPLICIT,))}
@@ -134,3 +136,44 @@ def test_objects_are_written_over_files_that_were_uploaded_unless_the_disk_has_n
         assert (sent(), disk.reused) == (content, 1)
         disk.free = 10**6 - 1
         until(lambda: not list(edge.settings.spool.glob(f"out/*/{FOLDER}/*")), "recycled files are removed", 10)
+
+
+class UnreadableObject(LocalFileSystem):
+    """Real files; the size of an object cannot be told while `broken`, where its association's folder is `folder`."""
+
+    def __init__(self) -> None:
+        self.folder, self.broken = "", True
+
+    def size(self, path: Path) -> int:
+        if self.broken and path.suffix == ".dcm" and path.parent.name == self.folder:
+            raise OSError(errno.EUCLEAN, "Structure needs cleaning")
+        return super().size(path)
+
+
+def test_an_object_that_cannot_be_read_at_the_start_keeps_neither_others_nor_new_ones_and_goes_on_once_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = FakeCloud()
+    cloud.failure = CloudUnavailableError("away")
+    with running_edge(tmp_path, cloud, drain_timeout_seconds=0.2) as edge:
+        for name in (b"1.1", b"1.2"):
+            peer = RawPeer(edge.port, STORAGE)
+            assert peer.store(name, small_data_set(more=name)) == 0x0000
+            peer.release()
+        until(lambda: len(list(edge.settings.spool.glob("out/*/*/sealed.json"))) == 2, "both sealed")
+    cloud.failure = None
+    disk = UnreadableObject()
+    (first, second) = sorted(path.name for path in association_folders(tmp_path / "spool"))
+    disk.folder = first
+    with running_edge(tmp_path, cloud, disk) as edge:
+        peer = RawPeer(edge.port, STORAGE)
+        assert peer.store(b"1.3", small_data_set(more=b"3")) == 0x0000
+        peer.release()
+        assert {one.manifest.association for one in edge.announced(2)} >= {second}
+        assert not edge.receiver.is_idle
+        assert edge.receiver.report().uploading == 1
+        assert [record.__dict__["folder"] for record in caplog.records if "taken up" in record.message] == [first]
+        disk.broken = False
+        (late,) = edge.announced()
+        assert (late.manifest.association, late.manifest.objects) == (first, 1)
+        until(lambda: edge.receiver.is_idle, "idle")

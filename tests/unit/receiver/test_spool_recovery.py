@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -249,6 +252,68 @@ def test_a_folder_that_cannot_be_read_is_left_and_the_others_are_recovered(life:
     assert [manifest.association for manifest in life.manifests()] == [good.facts.association]
     assert [path for path, _ in life.spool.unreadable] == [bad.path]
     assert any(path.startswith(str(bad.path)) for path in life.disk.tree())
+
+
+def failing(life: Life, operation: str, error: int, *, when: Callable[..., bool]) -> Callable[[], None]:
+    """Let the disk fail at an operation with such arguments, until the function that is returned is called."""
+    disk, real = life.disk, getattr(life.disk, operation)
+
+    def fail(*arguments: Any, **named: Any) -> object:
+        if when(*arguments):
+            raise OSError(error, os.strerror(error))
+        return real(*arguments, **named)
+
+    setattr(disk, operation, fail)
+    return lambda: setattr(disk, operation, real)
+
+
+def test_what_cannot_be_sealed_on_a_full_disk_waits_for_room_and_the_others_do_not_wait(life: Life) -> None:
+    ended, upload = life.begin()
+    life.store(ended, upload, b"one")
+    upload.end(Ending.RELEASED, NOW)
+    broken_off, other_upload = life.begin()
+    life.store(broken_off, other_upload, b"two")
+    life.die()
+    life.start()
+    room = failing(life, "create", errno.ENOSPC, when=lambda _folder, name: "sealed" in name)
+    assert [folder.facts.association for folder in life.spool.leftovers()] == [ended.facts.association]
+    assert life.spool.waiting == [(broken_off.path, "No space left on device")]
+    assert life.spool.leftovers() == []
+    room()
+    (late,) = life.spool.leftovers()
+    assert (late.facts, late.sealed is not None and late.sealed.ending) == (broken_off.facts, Ending.RECOVERED)
+    assert (life.spool.waiting, life.spool.unreadable) == ([], [])
+
+
+@pytest.mark.parametrize("operation", ["lock", "names"])
+def test_a_boot_folder_that_cannot_be_opened_waits_and_the_others_do_not(life: Life, operation: str) -> None:
+    folders = []
+    for content in (b"one", b"two", b"three"):
+        folder, upload = life.begin()
+        life.store(folder, upload, content)
+        upload.end(Ending.RELEASED, NOW)
+        folders.append(folder)
+        life.die()
+        life.start()
+    _, second, _ = boots = sorted({folder.path.parent for folder in folders})
+    opened = failing(life, operation, errno.EMFILE, when=lambda path: path in (second, second / "lock"))
+    assert {folder.path.parent for folder in life.spool.leftovers()} == {boots[0], boots[2]}
+    assert life.spool.waiting == [(second, "Too many open files")]
+    opened()
+    assert [folder.path.parent for folder in life.spool.leftovers()] == [second]
+    assert (life.spool.waiting, life.spool.leftovers()) == ([], [])
+
+
+def test_a_removal_that_fails_when_the_folder_is_found_goes_on_at_the_next_look(life: Life) -> None:
+    folder, _ = life.begin()
+    folder.begin_object(HEAD)
+    life.die()
+    life.start()
+    mended = failing(life, "remove_folder", errno.EIO, when=lambda *_: True)
+    assert life.spool.leftovers() == []
+    assert [error for _, error in life.spool.waiting] == ["Input/output error"]
+    mended()
+    assert (life.spool.leftovers(), life.spool.waiting, life.folders()) == ([], [], [])
 
 
 def test_what_a_living_process_owns_is_not_touched(life: Life) -> None:
