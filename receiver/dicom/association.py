@@ -98,7 +98,7 @@ class ServedAssociation(Association):
             for number, context in contexts.items()
         }
         objects = reception if self._host.may_store(request.calling_ae) else NotAuthorized(reception)
-        self._loop = PDataLoop(self._connection.sock, stored, objects, self._timeouts.slowest)
+        self._loop = PDataLoop(self._connection, stored, objects, self._timeouts.slowest)
         self._services = Services(contexts, self._host.commitments, self._reports(request, contexts, reception.association))
         self.acse.send_accept()
         self.is_established = True
@@ -192,7 +192,7 @@ class ServedAssociation(Association):
                 connection.unread = b""
             elif outcome is Outcome.MESSAGE:
                 assert loop.message is not None  # noqa: S101 - Outcome.MESSAGE says so
-                connection.sock.sendall(services.answer(loop.message))
+                connection.send(services.answer(loop.message))
             elif connection.was_woken():
                 self._abort_blocking()
             elif outcome is Outcome.IDLE:
@@ -217,6 +217,7 @@ class ServedAssociation(Association):
         """
         connection, received_bytes = self._connection, loop.received_bytes
         heard_at, at_most = time.monotonic(), min(self._timeouts.idle, self._timeouts.slowest.seconds)
+        connection.send_within(self._timeouts.idle)
         while True:
             patience = connection.wait_at_most(at_most if reports is None else _REPORTS_EVERY_SECONDS)
             outcome = loop.run()
@@ -227,8 +228,7 @@ class ServedAssociation(Association):
                 return outcome
             if reports is not None and loop.is_between_messages:
                 if message := reports.next_message(now):
-                    connection.wait_at_most(self._timeouts.idle)
-                    connection.sock.sendall(message)
+                    connection.send(message)
                 if reports.are_expected:
                     heard_at = now
             if now - heard_at >= self._timeouts.idle:

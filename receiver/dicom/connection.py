@@ -22,6 +22,7 @@ class Connection:
         """Bytes that somebody read, and gave back, for the next `read`."""
         self._woken = threading.Event()
         self._is_secured = False
+        self._send_seconds: float | None = None
 
     def was_woken(self) -> bool:
         """Whether `wake` was called."""
@@ -35,7 +36,7 @@ class Connection:
                 socket.socket.shutdown(self.sock, socket.SHUT_RD)  # not SSLSocket's, which takes TLS away from under the reader
 
     def wait_at_most(self, seconds: float) -> float:
-        """Bound each wait of `sock` by `seconds`, or less where it must look whether it was woken. Returns the bound.
+        """Bound each wait for bytes of `sock` by `seconds`, or less where it must look whether it was woken. Returns the bound.
 
         A wait that ends so raises TimeoutError or BlockingIOError. Without TLS the kernel keeps the time: Python's own
         timeouts cost a poll before each read.
@@ -45,11 +46,26 @@ class Connection:
             self.sock.settimeout(seconds)
         else:
             self.sock.settimeout(None)
-            whole = int(seconds)
-            timeval = struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))  # zero would be no bound at all
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
         return seconds
+
+    def send_within(self, seconds: float) -> None:
+        """How long `send` may wait for a peer that takes nothing."""
+        self._send_seconds = seconds
+        if not self._is_secured:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
+
+    def send(self, data: bytes) -> None:
+        """Send all of it. Raises OSError, after which nobody knows how much the peer has: the connection is of no more use."""
+        if not self._is_secured:
+            self.sock.sendall(data)
+            return
+        waits = self.sock.gettimeout()
+        self.sock.settimeout(self._send_seconds)
+        try:
+            self.sock.sendall(data)
+        finally:
+            self.sock.settimeout(waits)
 
     def handshake(self, timeout_seconds: float) -> None:
         """Become TLS, if this is to be TLS. Raises OSError, of which ssl.SSLError and TimeoutError are kinds."""
@@ -100,3 +116,8 @@ class Connection:
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))  # zero would be no bound at all

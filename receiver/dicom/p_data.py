@@ -11,13 +11,13 @@ that its sink refuses, is read to its end and answered 0xA700, or as the sink sa
 from __future__ import annotations
 
 import enum
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 
 from receiver.dicom import pdu
+from receiver.dicom.connection import Connection
 from receiver.dicom.items import MalformedPduError
 from receiver.dicom.pace import Pace, SlowestPace
 from receiver.dicom.status import UNRECOGNIZED_OPERATION, StoreStatus
@@ -27,6 +27,8 @@ BUFFER_BYTES = 256 * 1024
 PDU_MAX_BYTES = 1024 * 1024
 """Longest PDU that is read. Senders are asked for at most 128 KiB; some count their headers wrongly."""
 COMMAND_SET_MAX_BYTES = 64 * 1024
+COMMAND_UID_MAX_BYTES = 512
+"""Longest UID in a command with which an object is stored: an association remembers it until it is announced."""
 MESSAGE_MAX_BYTES = 8 * 1024 * 1024
 """Longest data set of a message that is not C-STORE, which is kept in memory: a commitment request of some 60,000 objects."""
 
@@ -41,7 +43,7 @@ class Outcome(enum.Enum):
     MESSAGE = enum.auto()
     """A message that is not C-STORE: `message`."""
     CLOSED = enum.auto()
-    """The peer is gone."""
+    """The peer is gone, or takes no responses."""
     IDLE = enum.auto()
     """Nothing came within the socket's timeout."""
     SLOW = enum.auto()
@@ -77,13 +79,14 @@ class PDataLoop:
 
     def __init__(
         self,
-        sock: socket.socket,
+        connection: Connection,
         contexts: Mapping[int, StoreContext | None],
         objects: ObjectReceiver,
         slowest: SlowestPace,
     ) -> None:
         """`contexts` has every accepted context, None where nothing may be stored."""
-        self._sock, self._contexts, self._objects, self._pace = sock, contexts, objects, Pace(slowest)
+        self._sock, self._send_all = connection.sock, connection.send
+        self._contexts, self._objects, self._pace = contexts, objects, Pace(slowest)
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -261,6 +264,9 @@ class PDataLoop:
         if context is None:
             self._refusal = ObjectRefusedError(StoreStatus.SOP_CLASS_NOT_SUPPORTED)
             return None
+        if max(len(self._request.sop_class), len(self._request.sop_instance)) > COMMAND_UID_MAX_BYTES:
+            self._refusal = ObjectRefusedError(StoreStatus.CANNOT_UNDERSTAND, comment="a UID of the command is too long")
+            return None
         try:
             self._sink = self._objects.begin_object(self._request)
         except (OSError, ObjectRefusedError) as error:
@@ -311,9 +317,7 @@ class PDataLoop:
 
     def _send(self, data: bytes) -> Outcome | None:
         try:
-            self._sock.sendall(data)
-        except (TimeoutError, BlockingIOError):
-            return Outcome.IDLE
-        except OSError:
+            self._send_all(data)
+        except OSError:  # a peer that takes nothing for too long is gone too: what follows half a response means nothing
             return Outcome.CLOSED
         return None

@@ -195,6 +195,16 @@ def test_no_uid_leaves_its_folder(edge: Edge, uid: bytes) -> None:
     assert entry.sop_instance_uid == uid.decode("latin-1")
 
 
+def test_a_uid_that_would_fill_the_memory_is_refused_and_the_association_goes_on(edge: Edge) -> None:
+    private = b"1." + b"2" * 510
+    peer = RawPeer(edge.port, {1: (private, (EXPLICIT,))})
+    assert peer.store(private + b"3", small_data_set(), sop_class=private) == 0xC000
+    assert peer.store(b"1.1", small_data_set(), sop_class=private + b"3") == 0xC000
+    assert peer.store(private, small_data_set(), sop_class=private) == 0
+    peer.release()
+    assert [entry.sop_instance_uid for entry in edge.announced()[0].entries] == [private.decode()]
+
+
 def test_what_is_known_and_no_storage_is_refused(edge: Edge) -> None:
     peer = RawPeer(
         edge.port,

@@ -7,7 +7,10 @@ import logging
 import socket
 import ssl
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +20,25 @@ import pytest
 from pynetdicom import AE
 
 from bench.programs import dcmtk
+from contract import Ending
 from receiver.dicom import pdu
 from receiver.dicom.client import Address
+from receiver.dicom.negotiation import IMPLICIT_VR, STORAGE_COMMITMENT, VERIFICATION
 from receiver.dicom.tls import server_context
 from receiver.settings import SettingsError
 from tests.support.certificates import Certificate, make_ca, make_certificate
 from tests.support.commitment import Requester, ask
 from tests.support.dicom import ct_series
-from tests.support.receiver import CT, EXPLICIT, Edge, RawPeer, running_edge, small_data_set, until
+from tests.support.receiver import (
+    CT,
+    EXPLICIT,
+    Edge,
+    RawPeer,
+    running_edge,
+    small_data_set,
+    store_pdus,
+    until,
+)
 
 STORAGE = {1: (CT, (EXPLICIT,))}
 
@@ -212,3 +226,31 @@ def test_files_that_are_no_certificate_stop_the_start_with_a_sentence(tmp_path: 
         files: dict[str, Any] = {"tls_certificate": trust.server.certificate, "tls_key": trust.server.key} | changes
         with pytest.raises(SettingsError, match="readable PEM files"), running_edge(tmp_path, tls_port=0, **files):
             pass
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_responses_that_a_peer_takes_late_come_whole(
+    edge: Edge, trust: Trust, caplog: pytest.LogCaptureFixture, *, secured: bool
+) -> None:
+    """A peer that knows commitment, for whose results the receiver looks up every 0.2 s."""
+    count, contexts = 12_000, {1: (VERIFICATION, (IMPLICIT_VR,)), 3: (STORAGE_COMMITMENT, (IMPLICIT_VR,))}
+    tls = client_context(trust) if secured else None
+    peer = RawPeer(edge.receiver.tls_port if secured else edge.port, contexts, tls=tls)
+    stores = store_pdus(b"1." + b"2" * 500, b"", sop_class=VERIFICATION) * count  # responses of 650 bytes, 8 MB in all
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(peer.sock.sendall, stores)
+        time.sleep(1.5)
+        assert len(caplog.records) < count, "there was room for all responses: this shows nothing"
+        assert Counter(peer.status() for _ in range(count)) == {0x0122: count}
+        sent.result()
+    peer.release()
+
+
+def test_a_peer_that_never_takes_its_responses_is_lost(tmp_path: Path) -> None:
+    with running_edge(tmp_path, idle_timeout_seconds=0.5) as edge:
+        peer = RawPeer(edge.port, {1: (CT, (EXPLICIT,)), 3: (VERIFICATION, (IMPLICIT_VR,))})
+        assert peer.store(b"1.9", small_data_set()) == 0
+        with contextlib.suppress(ConnectionError):
+            peer.sock.sendall(store_pdus(b"1." + b"2" * 500, b"", context_id=3, sop_class=VERIFICATION) * 20_000)
+        assert edge.announced()[0].manifest.ending == Ending.LOST
+        peer.sock.close()
