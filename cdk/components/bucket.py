@@ -69,6 +69,7 @@ class ObjectBucket(Construct):
         self.bucket = bucket
         for statement in _refusals(bucket, writers):
             bucket.add_to_resource_policy(statement)
+        _keep_policy(bucket)
         if announces_to:
             _announce_external(bucket, announces_to)
 
@@ -105,7 +106,7 @@ class ObjectBucket(Construct):
             principal.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=[self.key.key_arn]))
 
     def _access_logs(self, bucket_name: str) -> s3.Bucket:
-        return s3.Bucket(
+        logs = s3.Bucket(
             self,
             "AccessLogs",
             bucket_name=f"{bucket_name}-logs",
@@ -118,6 +119,14 @@ class ObjectBucket(Construct):
             versioned=True,
             lifecycle_rules=[s3.LifecycleRule(id="Old", expiration=Duration.days(_LOGS_DAYS))],
         )
+        _keep_policy(logs)
+        return logs
+
+
+def _keep_policy(bucket: s3.Bucket) -> None:
+    """Let a bucket that outlives its stack keep what it refuses."""
+    assert bucket.policy is not None  # noqa: S101 - TLS is enforced by one
+    bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN)
 
 
 def _lifecycle(settings: Storage) -> list[s3.LifecycleRule]:

@@ -232,12 +232,13 @@ class IngestStack(Stack):
         )
 
     def _index_external(self, external: Inbound) -> None:
+        reserved = self._concurrency(_FUNCTIONS["IndexExternal"].share)
         self._functions["IndexExternal"].add_event_source(
             sources.SqsEventSource(
                 external.queue,
                 batch_size=_EXTERNAL_PER_BATCH,
                 max_batching_window=_EXTERNAL_WINDOW,
-                max_concurrency=_BATCHES_AT_ONCE,
+                max_concurrency=min(_BATCHES_AT_ONCE, reserved or _BATCHES_AT_ONCE),  # more would be throttled, and then dead
                 report_batch_item_failures=True,
             )
         )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import workflows
+from cdk.bundle import Bundle
 from cdk.tools import ROOT
 from lambdas.handlers.watch_executions import LOOKS, PAUSE_SECONDS
-from tests.infrastructure.conftest import Environment
+from tests.infrastructure.conftest import PRODUCTION, Environment, synthesize
 from tests.support.templates import Template, listed, text
 
 # Actions for which IAM knows no resource: Step Functions needs them to deliver its logs (Step Functions guide, "Logging").
@@ -381,6 +383,18 @@ def test_functions_that_hold_a_connection_never_hold_more_than_the_catalog_takes
     assert reserved.keys() == FUNCTIONS - {"StartExecution", "WatchEdges"}
     assert sum(reserved.values()) <= production.config.catalog.connections * 4 // 5
     assert reserved["IndexObjects"] == max(reserved.values())
+
+
+def test_no_more_batches_of_external_objects_run_than_are_reserved(
+    production: Environment, bundle: Bundle, certificate_authority: Path, tmp_path: Path
+) -> None:
+    table = PRODUCTION | {"catalog": PRODUCTION["catalog"] | {"connections": 60}}
+    small = synthesize(table, bundle=bundle, certificate_authority=certificate_authority, output=tmp_path)
+    for one, expected in ((production, 5), (small, 4)):
+        template = one.stacks["ingest"]
+        _, mapping = template.one("AWS::Lambda::EventSourceMapping", BatchSize=20)
+        assert mapping["Properties"]["ScalingConfig"] == {"MaximumConcurrency": expected}
+        assert expected <= functions(template)["IndexExternal"]["ReservedConcurrentExecutions"]
 
 
 def test_functions_that_reach_the_catalog_stand_in_the_vpc(production: Environment) -> None:

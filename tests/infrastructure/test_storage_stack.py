@@ -37,6 +37,13 @@ def test_every_bucket_is_encrypted_versioned_private_and_outlives_its_stack(prod
         assert (one["DeletionPolicy"], one["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
+def test_what_a_bucket_refuses_outlives_its_stack_with_it(production: Environment) -> None:
+    template = production.stacks["storage"]
+    policies = template.of("AWS::S3::BucketPolicy").values()
+    assert len(policies) == len(template.of("AWS::S3::Bucket"))
+    assert {(one["DeletionPolicy"], one["UpdateReplacePolicy"]) for one in policies} == {("Retain", "Retain")}
+
+
 def test_objects_are_encrypted_with_a_key_that_rotates_and_that_this_environment_alone_uses_through_s3(
     production: Environment,
 ) -> None:
