@@ -1,19 +1,22 @@
 """The SQLite file of storage commitment, shared by the worker processes of a spool.
 
 A transaction that returned is durable: write-ahead log with `synchronous = FULL`, one fsync each. The file outlives the
-associations' folders. One that is no database any more is put aside, and a new one begun: commitment is refused for what it
-held (0112), nothing else is lost with it.
+associations' folders. One that is damaged, wherever that shows, is put aside, and a new one begun: commitment is refused for
+what it held (0112), nothing else is lost with it. The other processes follow to the new one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from receiver.filesystem import LocalFileSystem
 
 _BUSY_SECONDS = 10.0  # how long a process waits for another's transaction
 
@@ -72,45 +75,83 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         """Raises DatabaseError."""
-        self._lock = threading.Lock()
+        self._path, self._lock = path, threading.Lock()
+        self._inode = _inode_of(path)
         try:
             self._connection = _open(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        except sqlite3.Error as error:
+            if not _is_damaged(error):
                 raise DatabaseError(f"{path.name}: {error}") from None
-            _log.error("the commitment database cannot be read, is put aside and begun anew", extra={"error": str(error)})
-            path.replace(path.with_name(path.name + ".unreadable"))
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._connection = _open(path)
+            self._begin_anew(error)
+        self._inode = _inode_of(path)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Durable when it ends without an error. Raises DatabaseError, and then nothing of it is done."""
-        with self._lock:
+        with self._working() as connection:
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._connection.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise DatabaseError(str(error)) from None
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
 
     def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """What a query finds. Raises DatabaseError."""
+        with self._working() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[sqlite3.Connection]:
+        """The connection for one thread, to the file that is there now. Raises DatabaseError."""
         with self._lock:
             try:
-                return self._connection.execute(sql, parameters).fetchall()
+                if self._inode != _inode_of(self._path):  # a sibling has put it aside
+                    self._connection.close()
+                    self._connection, self._inode = _open(self._path), _inode_of(self._path)
+                yield self._connection
             except sqlite3.Error as error:
+                if _is_damaged(error):
+                    self._connection.close()
+                    self._begin_anew(error)
                 raise DatabaseError(str(error)) from None
+
+    def _begin_anew(self, error: sqlite3.Error) -> None:
+        """Put the file that is open aside, unless a sibling has done that already. Raises DatabaseError."""
+        path = self._path
+        try:
+            release = LocalFileSystem().lock(path.with_name(path.name + ".lock"), wait=True)
+            assert release is not None  # noqa: S101 - it waited
+            try:
+                if self._inode == _inode_of(path):
+                    _log.error("the commitment database is damaged, is put aside and begun anew", extra={"error": str(error)})
+                    path.replace(path.with_name(path.name + ".unreadable"))
+                    for suffix in ("-wal", "-shm"):
+                        path.with_name(path.name + suffix).unlink(missing_ok=True)
+                self._connection = _open(path)
+                self._inode = _inode_of(path)
+            finally:
+                release()
+        except (OSError, sqlite3.Error) as problem:
+            raise DatabaseError(f"{path.name}: {problem}") from None
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _is_damaged(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _inode_of(path: Path) -> int:
+    """Which file has the name; 0 when none has."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116 - pathlib costs as much again
+    except FileNotFoundError:
+        return 0
 
 
 def _open(path: Path) -> sqlite3.Connection:

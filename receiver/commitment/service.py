@@ -190,6 +190,7 @@ class Commitments:
         if self._imports is not None and not self._imports.is_due(request.number) and not self._is_late(request):
             return False
         unresolved = self._requests.unresolved(request.number)
+        on_their_way = self._ledger.on_their_way()  # before `find`: what is not in this any more is found
         found = self._ledger.find([reference.sop_instance for _, reference in unresolved])
         missing = [position for position, reference in unresolved if reference.sop_instance not in found]
         known = [(position, ref, found[ref.sop_instance]) for position, ref in unresolved if ref.sop_instance in found]
@@ -201,7 +202,7 @@ class Commitments:
                 in_s3[position] = _sent(committed)
             else:
                 reasons.append((position, reason))
-        if missing and (reason_of_missing := self._reason_of_missing(request)) is not None:
+        if missing and (reason_of_missing := self._reason_of_missing(request, on_their_way)) is not None:
             reasons += [(position, reason_of_missing) for position in missing]
             missing = []
         imported = self._reasons_of_imports(request, in_s3)
@@ -232,12 +233,11 @@ class Commitments:
     def _is_late(self, request: OpenRequest) -> bool:
         return self._clock() > request.requested_at + self._deadline_seconds
 
-    def _reason_of_missing(self, request: OpenRequest) -> FailureReason | None:
+    def _reason_of_missing(self, request: OpenRequest, on_their_way: Mapping[str, tuple[int, int]]) -> FailureReason | None:
         """What is to be said of objects that the ledger does not have; None to wait for them."""
         now = self._clock()
         if now < max(request.requested_at, self._started_at) + _FIRST_LOOK_AFTER_SECONDS:
             return None
-        on_their_way = self._ledger.on_their_way()
         awaited = self._awaited.setdefault(request.number, on_their_way)
         if all(on_their_way.get(name, (0, received))[1] >= received for name, (received, _) in awaited.items()):
             return FailureReason.NO_SUCH_OBJECT_INSTANCE

@@ -15,7 +15,7 @@ import pytest
 from contract.commitment import ImportResult, ImportStatus, SentObject
 from receiver.cloud import CloudUnavailableError
 from receiver.commitment.database import Database, DatabaseError
-from receiver.commitment.ledger import Ledger, VerifiedObject
+from receiver.commitment.ledger import KnownObject, Ledger, VerifiedObject
 from receiver.commitment.requests import Requests
 from receiver.commitment.service import Commitments
 from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
@@ -152,6 +152,30 @@ def test_what_nobody_sent_is_unknown_once_nothing_is_on_its_way(process: Process
     process.ledger.write()
     process.commitments.look()
     assert reasons(association) == {"1.9": FailureReason.NO_SUCH_OBJECT_INSTANCE}
+
+
+def test_what_is_written_down_while_it_is_looked_for_is_not_unknown(
+    process: Process, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.ledger.received("a-2")
+    process.ledger.write()
+    association = process.open()
+    process.ask("1.1")
+    clock.now += 2
+    find = process.ledger.find
+
+    def find_too_early(sop_instances: Sequence[str]) -> dict[str, list[KnownObject]]:
+        found = find(sop_instances)
+        process.ledger.verified("a-2", VerifiedObject("CT", "1.1", quarantined=False))
+        process.ledger.write()
+        return found
+
+    monkeypatch.setattr(process.ledger, "find", find_too_early)
+    process.commitments.look()
+    assert association.offered == []
+    monkeypatch.undo()
+    process.commitments.look()
+    assert [one.sop_instance for one in result_of(association).committed] == ["1.1"]
 
 
 def test_what_is_on_its_way_longer_than_the_deadline_fails(process: Process, clock: Clock) -> None:
@@ -413,3 +437,23 @@ def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path, clock: Clock) -
     path.write_bytes(b"not a database, " * 1000)
     Process(path, clock).store("1.1")
     assert (tmp_path / "commitment.sqlite.unreadable").exists()
+
+
+def test_a_database_whose_pages_are_damaged_is_put_aside_and_every_process_goes_on_in_the_new_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    path = tmp_path / "commitment.sqlite"
+    first = Process(path, clock)
+    first.store(*(f"1.{number}" for number in range(2000)))
+    first.ledger._database.close()
+    damaged = bytearray(path.read_bytes())
+    damaged[4096 * 8 :] = b"\xa5" * (len(damaged) - 4096 * 8)  # what the tables begin with stays
+    path.write_bytes(damaged)
+    one, other = Process(path, clock), Process(path, clock)
+    with pytest.raises(DatabaseError, match="malformed"):
+        one.store("2.1")
+    one.ledger.finish("a-9", [VerifiedObject("CT", "2.2", quarantined=False)])
+    other.store("2.3")
+    for process in (one, other):
+        assert process.ledger.find(["2.1", "2.2", "2.3"]).keys() == {"2.1", "2.2", "2.3"}
+    assert (tmp_path / "commitment.sqlite.unreadable").read_bytes()[4096 * 8 :] == damaged[4096 * 8 :]
