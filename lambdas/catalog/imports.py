@@ -14,6 +14,7 @@ from lambdas.catalog.connection import Cursor
 from lambdas.catalog.keys import object_hash
 from lambdas.catalog.objects import LISTED_COLUMNS, Listed
 
+CLAIMED = "CLAIMED"
 COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 IMPORTED = "IMPORTED"
@@ -70,6 +71,12 @@ SET error = %(error)s, cause = %(cause)s, job_id = COALESCE(job_id, NULLIF(%(job
     ended_at = IF(%(job_failed)s AND status <> 'COMPLETED', COALESCE(ended_at, UTC_TIMESTAMP(3)), ended_at),
     status = IF(%(job_failed)s AND status <> 'COMPLETED', 'FAILED', status)
 WHERE association = %(association)s AND part = %(part)s AND attempt = %(attempt)s
+"""
+
+# Not once a job is recorded: that one runs.
+_GIVE_UP = """
+UPDATE import_job SET status = 'FAILED', error = %s, cause = %s, ended_at = UTC_TIMESTAMP(3)
+WHERE association = %s AND part = %s AND attempt = %s AND status = 'CLAIMED' AND job_id IS NULL
 """
 
 _RESULT_COLUMNS = (
@@ -239,6 +246,11 @@ def record_failure(cursor: Cursor, key: AttemptKey, *, job_id: str, job_failed: 
         "cause": cause,
     }
     cursor.execute(_FAIL, arguments)
+
+
+def give_up(cursor: Cursor, key: AttemptKey, *, error: str, cause: str) -> bool:
+    """End an attempt that has no job, so that it gives way to the next; False when it has one by now, or has ended."""
+    return cursor.execute(_GIVE_UP, (error, cause, key.association, key.part, key.attempt)) == 1
 
 
 def record_results(cursor: Cursor, key: AttemptKey, results: JobResults) -> None:

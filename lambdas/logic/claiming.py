@@ -1,9 +1,11 @@
 """Claim the attempt by which a part is imported: the one that is open, or the next, with what it is to import.
 
-An attempt that has not ended is adopted. After one that FAILED comes another with the same objects; after one that is
-COMPLETED comes another for the objects that failed by HealthImaging's own fault, at most SERVICE_FAULT_RETRIES times in a
-row, or for those that an operator asks for. Objects that a later association has sent again with other content are left
-out, or the import would undo the newer one; `force` imports them nevertheless.
+An attempt that has not ended is adopted; but one without a job gives way to the next when that would import other objects:
+without those sent again since, or with those that `force` adds. After one that FAILED comes another with the same objects;
+after one that is COMPLETED comes another for the objects that failed by HealthImaging's own fault, at most
+SERVICE_FAULT_RETRIES times in a row, or for those that an operator asks for. Objects that a later association has sent again
+with other content are left out, or the import would undo the newer one; `force` imports them nevertheless, also those that
+were left out before.
 
 HealthImaging imports whole prefixes. An attempt for some objects of a part imports copies of them, below a prefix of its
 own: which ones is written here, and `staging` makes them.
@@ -20,7 +22,7 @@ from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, associations, imports, scopes
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.connection import Cursor
-from lambdas.catalog.imports import COMPLETED, FAILED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
+from lambdas.catalog.imports import CLAIMED, COMPLETED, FAILED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
 from lambdas.catalog.keys import uid_column
 from lambdas.catalog.objects import Listed
 from lambdas.catalog.scopes import Reason, Scope, StagedCopy
@@ -29,6 +31,8 @@ from lambdas.logic.manifests import list_part
 
 SERVICE_FAULT_RETRIES = 3
 CUSTOMER, SERVER = "CUSTOMER", "SERVER"
+NOT_STARTED = "Import.NotStarted"
+"""The error of an attempt that had no job, and gave way to the next, which imports other objects."""
 NOTHING = "NOTHING"
 """The status of a claim when every object is left out: there is no attempt, and no job to start."""
 
@@ -59,11 +63,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """The attempt that comes next; `positions` is None for the whole part."""
+    """The attempt that comes next; `positions` is None for the whole part.
+
+    `after` is the open one without a job, which it follows only when it would import other objects: `wider` says that it
+    would import more.
+    """
 
     attempt: int
     reason: Reason
     positions: Sequence[int] | None = None
+    after: int | None = None
+    wider: bool = False
 
 
 def claim(catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str) -> Claim:
@@ -102,28 +112,43 @@ def client_token(association: str, part: int, attempt: int) -> str:
 
 
 def _next(cursor: Cursor, part: Part) -> Attempt | _Wanted:
-    """The attempt that goes on; or the one to open, after one that ended and left something to do."""
+    """The attempt that goes on; or the one to open, after one that ended and left something to do, or has no job."""
     latest = imports.latest_attempt(cursor, part.association, part.part)
     if latest is None:
         return _Wanted(attempt=1, reason=Reason.WHOLE)
     if latest.status == FAILED:
-        before = scopes.reasons(cursor, part.association, part.part)
-        copied = [one.position for one in scopes.copies(cursor, _key(part, latest.attempt))]
-        reason = before[0] if before else Reason.WHOLE
-        return _Wanted(attempt=latest.attempt + 1, reason=reason, positions=copied or None)
+        return _again(cursor, part, latest.attempt)
     if latest.status == COMPLETED:
         return _left_to_do(cursor, part, latest.attempt + 1) or latest
+    if latest.status == CLAIMED and not latest.job_id:
+        return replace(_again(cursor, part, latest.attempt), after=latest.attempt)
     return latest
 
 
+def _again(cursor: Cursor, part: Part, attempt: int) -> _Wanted:
+    """The attempt after this one, with the same objects."""
+    before = scopes.reasons(cursor, part.association, part.part)
+    copied = [one.position for one in scopes.copies(cursor, _key(part, attempt))]
+    reason = before[0] if before else Reason.WHOLE
+    return _forced(cursor, part, _Wanted(attempt=attempt + 1, reason=reason, positions=copied or None))
+
+
 def _left_to_do(cursor: Cursor, part: Part, following: int) -> _Wanted | None:
-    if positions := retryable(cursor, part.association, part.part):
-        return _Wanted(attempt=following, reason=Reason.SERVICE_FAULT, positions=positions)
-    if part.failed_only and (positions := scopes.not_imported(cursor, part.association, part.part)):
-        return _Wanted(attempt=following, reason=Reason.FAILED_ONLY, positions=positions)
-    if part.force and (positions := scopes.positions(cursor, part.association, part.part, SUPERSEDED)):
-        return _Wanted(attempt=following, reason=Reason.FORCED, positions=positions)
-    return None
+    reason, positions = Reason.SERVICE_FAULT, retryable(cursor, part.association, part.part)
+    if part.failed_only and not positions:
+        reason, positions = Reason.FAILED_ONLY, scopes.not_imported(cursor, part.association, part.part)
+    wanted = _forced(cursor, part, _Wanted(attempt=following, reason=reason, positions=positions))
+    return wanted if wanted.positions else None
+
+
+def _forced(cursor: Cursor, part: Part, wanted: _Wanted) -> _Wanted:
+    """By force, also with the objects that were left out until now."""
+    if not part.force or wanted.positions is None:
+        return wanted
+    left_out = set(scopes.positions(cursor, part.association, part.part, SUPERSEDED)) - set(wanted.positions)
+    if not left_out:
+        return wanted
+    return replace(wanted, reason=Reason.FORCED, positions=sorted({*wanted.positions, *left_out}), wider=True)
 
 
 def _adopt(cursor: Cursor, part: Part, attempt: Attempt, execution_arn: str) -> Claim:
@@ -142,10 +167,14 @@ def _adopt(cursor: Cursor, part: Part, attempt: Attempt, execution_arn: str) -> 
 def _open(
     cursor: Cursor, part: Part, wanted: _Wanted, listed: Sequence[Listed], *, origin: Origin, execution_arn: str
 ) -> Claim:
-    """Open the attempt that is wanted, without what is superseded; or adopt it, when somebody else has opened it."""
+    """Open the attempt that is wanted, without what is superseded; or adopt the open one, when that is as good."""
     candidates = listed if wanted.positions is None else [listed[position] for position in wanted.positions]
     superseded = _superseded(cursor, part, candidates, origin)
     left_out = {} if part.force else superseded
+    if wanted.after is not None and not (
+        (left_out or wanted.wider) and _give_up(cursor, _key(part, wanted.after), superseded=len(left_out))
+    ):
+        return _adopt_open(cursor, part, execution_arn)
     kept = [one for one in candidates if one.position not in left_out]
     scope = _scope(part, wanted, kept, whole=len(kept) == len(listed), left_out=len(superseded))
     key = _key(part, wanted.attempt)
@@ -159,10 +188,7 @@ def _open(
         input_s3_uri=input_s3_uri,
         output_s3_uri=output_s3_uri,
     ):
-        opened = imports.latest_attempt(cursor, part.association, part.part)
-        if opened is None or opened.status == FAILED:
-            raise CatalogUnavailableError(f"{part.association}, part {part.part}: another execution is opening an attempt")
-        return _adopt(cursor, part, opened, execution_arn)
+        return _adopt_open(cursor, part, execution_arn)
     scopes.write(cursor, key, scope)
     results = [(one, _left_out_for(left_out[one.position])) for one in candidates if one.position in left_out]
     imports.record_objects(cursor, key, None, results)
@@ -174,6 +200,19 @@ def _open(
         input_s3_uri=input_s3_uri,
         output_s3_uri=output_s3_uri,
     )
+
+
+def _give_up(cursor: Cursor, key: AttemptKey, *, superseded: int) -> bool:
+    cause = f"{superseded} of its objects were sent again with other content" if superseded else "more objects were forced"
+    return imports.give_up(cursor, key, error=NOT_STARTED, cause=f"no job was recorded, and {cause}")
+
+
+def _adopt_open(cursor: Cursor, part: Part, execution_arn: str) -> Claim:
+    """Adopt the attempt that somebody else has opened, or that needs no other."""
+    opened = imports.latest_attempt(cursor, part.association, part.part)
+    if opened is None or opened.status == FAILED:
+        raise CatalogUnavailableError(f"{part.association}, part {part.part}: another execution is opening an attempt")
+    return _adopt(cursor, part, opened, execution_arn)
 
 
 def _superseded(cursor: Cursor, part: Part, candidates: Sequence[Listed], origin: Origin) -> dict[int, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pydicom
@@ -10,8 +12,11 @@ from pydicom.filebase import DicomBytesIO
 
 from console.render import why
 from lambdas import errors
+from lambdas.catalog import Catalog, CatalogSettings
 from lambdas.catalog.queries import Queries
 from lambdas.handlers import record_failure
+from lambdas.handlers.environment import storage
+from lambdas.logic.claiming import Part, claim
 from tests.support.catalog import rows
 from tests.support.dicom import ct_series
 from tests.support.lambdas import CONTEXT, Outputs, Run
@@ -19,7 +24,6 @@ from tests.support.lambdas import CONTEXT, Outputs, Run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lambdas.catalog import Catalog
     from local.aws import Aws
     from tests.support.associations import Placer
 
@@ -68,6 +72,14 @@ def of_copies(keys: list[str], image_set: str, version: int = 2) -> Outputs:
     for key in keys:
         outputs.succeed(key, image_set, version)
     return outputs
+
+
+def fail(run: Run, *, attempt: int = 1, refused: bool = False) -> None:
+    """The job of an attempt ends FAILED, or its start is `refused`."""
+    error = "MedicalImaging.AccessDeniedException" if refused else "Import.JobFailed"
+    payload: dict[str, Any] = {"association": run.placed.association, "part": 1, "attempt": attempt, "cause": ""}
+    payload |= {"job_id": "" if refused else f"job{attempt}", "job_failed": not refused, "error": error}
+    record_failure.handler(payload, CONTEXT)
 
 
 def scopes(catalog: Catalog) -> list[tuple[Any, ...]]:
@@ -155,8 +167,7 @@ def test_a_job_of_copies_that_failed_is_followed_by_one_of_the_same_copies(run: 
     run.claim()
     run.collect(faulted(run, 1))
     run.claim()
-    failed = {"association": run.placed.association, "part": 1, "attempt": 2, "job_id": "job2", "job_failed": True}
-    record_failure.handler(failed | {"error": "Import.JobFailed", "cause": ""}, CONTEXT)
+    fail(run, attempt=2)
     again = run.claim()
     assert (again["attempt"], again["staged"]) == (3, 1)
     assert run.stage(attempt=3) == {"staged": 1}
@@ -219,6 +230,119 @@ def test_force_after_the_rest_was_imported_imports_what_was_left_out(
     run.collect(of_copies(keys_below(run, claimed["input_s3_uri"]), "set-1", 3), attempt=2, job_id="job2")
     assert run.reconcile()["superseded"] == 0
     assert run.claim(force=True)["attempt"] == 2
+
+
+def test_an_attempt_that_never_started_gives_way_to_one_without_what_was_sent_again_since(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog
+) -> None:
+    assert run.claim()["staged"] == 0
+    fail(run, refused=True)
+    later = Run(aws=aws, placed=placer.place([changed(files[1])]))
+    later.all(later.imported("set-1"))
+    claimed = run.claim()
+    assert (claimed["attempt"], claimed["status"], claimed["staged"]) == (2, "CLAIMED", 2)
+    assert run.claim() == claimed
+    run.stage(attempt=2)
+    copies = keys_below(run, claimed["input_s3_uri"])
+    assert {key.rpartition("/")[2] for key in copies} == {run.placed.entries[n].key.rpartition("/")[2] for n in (0, 2)}
+    run.collect(of_copies(copies, "set-1"), attempt=2, job_id="job2")
+    counts = run.reconcile()
+    assert (counts["verdict"], counts["imported"], counts["superseded"]) == ("COMPLETE", 2, 1)
+    given_up, _ = Queries(catalog).import_jobs(run.placed.association)
+    assert (given_up.status, given_up.error, given_up.job_id) == ("FAILED", "Import.NotStarted", None)
+    assert given_up.cause == "no job was recorded, and 1 of its objects were sent again with other content"
+
+
+def test_copies_that_never_started_give_way_to_fewer(aws: Aws, placer: Placer, run: Run, files: list[bytes]) -> None:
+    run.claim()
+    run.collect(faulted(run, 0, 1))
+    assert (run.claim()["attempt"], run.claim()["staged"]) == (2, 2)
+    fail(run, attempt=2, refused=True)
+    Run(aws=aws, placed=placer.place([changed(files[2])])).all()
+    assert (run.claim()["attempt"], run.claim()["staged"]) == (2, 2)
+    Run(aws=aws, placed=placer.place([changed(files[1])])).all()
+    for _ in range(2):
+        claimed = run.claim()
+        assert (claimed["attempt"], claimed["staged"]) == (3, 1)
+
+
+def test_an_attempt_that_never_started_ends_when_everything_was_sent_again(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog
+) -> None:
+    run.claim()
+    Run(aws=aws, placed=placer.place([changed(file) for file in files])).all()
+    for _ in range(2):
+        assert run.claim()["status"] == "NOTHING"
+    assert run.reconcile()["superseded"] == 3
+    assert [job.status for job in Queries(catalog).import_jobs(run.placed.association)] == ["FAILED"]
+
+
+@pytest.mark.parametrize("why", ["its job is recorded", "forced"])
+def test_an_attempt_keeps_what_was_sent_again_since_when(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], why: str
+) -> None:
+    first = run.claim()
+    if why == "its job is recorded":
+        run.record("SUBMITTED")
+    Run(aws=aws, placed=placer.place([changed(files[1])])).all()
+    again = run.claim(force=why == "forced")
+    assert (again["attempt"], again["input_s3_uri"]) == (1, first["input_s3_uri"])
+
+
+def test_claims_side_by_side_give_up_an_attempt_once(
+    placer: Placer, run: Run, files: list[bytes], catalog: Catalog, migrated_settings: CatalogSettings
+) -> None:
+    run.claim()
+    Run(aws=run.aws, placed=placer.place([changed(files[1])])).all()
+    placed = run.placed
+    part = Part(association=placed.association, edge="edge-1", bucket=placed.bucket, part=1, force=False, failed_only=False)
+
+    def one(number: int) -> tuple[int, int]:
+        with closing(Catalog(lambda: migrated_settings)) as own:
+            claimed = claim(own, storage(), part, execution_arn=f"arn:{number}")
+            return claimed.attempt, claimed.staged
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(one, range(16))) == {(2, 2)}
+    assert [job.status for job in Queries(catalog).import_jobs(placed.association)] == ["FAILED", "CLAIMED"]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_force_after_the_rest_failed_or_never_started_imports_what_was_left_out(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog, *, refused: bool
+) -> None:
+    Run(aws=aws, placed=placer.place([changed(files[1])])).all()
+    assert run.claim()["staged"] == 2
+    fail(run, refused=refused)
+    for _ in range(2):
+        claimed = run.claim(force=True)
+        assert (claimed["attempt"], claimed["staged"]) == (2, 0)
+    assert claimed["input_s3_uri"].endswith(f"/instances/edge-1/{run.placed.association}/1/")
+    run.collect(run.imported("set-1"), attempt=2, job_id="job2")
+    assert run.reconcile()["superseded"] == 0
+    assert (2, "FORCED", 3, 1) in scopes(catalog)
+    assert run.claim(force=True)["attempt"] == 2
+
+
+def test_force_imports_what_was_left_out_together_with_what_the_service_failed_at(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes]
+) -> None:
+    Run(aws=aws, placed=placer.place([changed(files[1])])).all()
+    claimed = run.claim()
+    run.stage()
+    kept, faulty = keys_below(run, claimed["input_s3_uri"])
+    outputs = of_copies([kept], "set-1")
+    outputs.fail(faulty, "InternalServerException")
+    run.collect(outputs)
+    claimed = run.claim(force=True)
+    assert (claimed["attempt"], claimed["staged"]) == (2, 2)
+    fail(run, attempt=2)
+    again = run.claim(force=True)
+    assert (again["attempt"], again["staged"]) == (3, 2)
+    run.stage(attempt=3)
+    run.collect(of_copies(keys_below(run, again["input_s3_uri"]), "set-1"), attempt=3, job_id="job3")
+    counts = run.reconcile()
+    assert (counts["imported"], counts["superseded"]) == (3, 0)
 
 
 def test_an_association_of_which_everything_was_sent_again_starts_no_job_and_is_complete(
