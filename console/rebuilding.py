@@ -14,7 +14,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from console.history import Attempted, Remembered
@@ -23,9 +24,9 @@ from console.stack import Stack
 from contract.keys import retries_prefix
 from contract.strict import ContractError
 from lambdas.catalog import Catalog, CatalogSettings, imports
-from lambdas.catalog.imports import COMPLETED
+from lambdas.catalog.imports import CLAIMED, COMPLETED, AttemptKey
 from lambdas.errors import IngestError
-from lambdas.logic.claiming import Part, claim
+from lambdas.logic.claiming import NOT_STARTED, Part, claim
 from lambdas.logic.following import follow
 from lambdas.logic.importing import record_failure
 from lambdas.logic.indexing import Slice, index_slice
@@ -60,6 +61,7 @@ class Rebuilding:
         self._local = threading.local()
         self._catalogs: list[Catalog] = []
         self._plans: dict[str, Plan] = {}
+        self._known: set[AttemptKey] = set()
 
     def register(self, remembered: Sequence[Remembered]) -> Iterator[NotRebuilt | None]:
         """Write the rows of associations; something, or None, for each as it is done. So do the others."""
@@ -67,6 +69,7 @@ class Rebuilding:
 
     def import_(self, attempts: Sequence[Attempted]) -> Iterator[NotRebuilt | None]:
         """Claim every attempt and record its results."""
+        self._known = {one.key for one in attempts}
         for batch in self._batches(attempts):
             problems = [self._guarded(self._claim, one, one.key.association) for one in batch]
             claimed = [one for one, problem in zip(batch, problems, strict=True) if problem is None]
@@ -121,10 +124,18 @@ class Rebuilding:
                 force=force,
                 failed_only=failed_only,
             )
-            claimed = claim(self._catalog, self._stack.cloud.storage, part, execution_arn=one.execution_arn)
-            if claimed.attempt == key.attempt:
+            if self._claim_as(part, one) == key.attempt:
                 return
         raise ContractError(f"part {key.part}, attempt {key.attempt}: nothing that is known calls for it")
+
+    def _claim_as(self, part: Part, one: Attempted) -> int:
+        """Claim by what was asked; an attempt before it of which nobody knows a job gives way, as it did then."""
+        while True:
+            claimed = claim(self._catalog, self._stack.cloud.storage, part, execution_arn=one.execution_arn)
+            unknown = replace(one.key, attempt=claimed.attempt)
+            if claimed.status != CLAIMED or claimed.attempt >= one.key.attempt or unknown in self._known:
+                return claimed.attempt
+            self._catalog.transaction(partial(imports.give_up, key=unknown, error=NOT_STARTED, cause="no job of it is known"))
 
     def _collect(self, one: Attempted) -> None:
         catalog, storage, key = self._catalog, self._stack.cloud.storage, one.key
