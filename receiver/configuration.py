@@ -20,15 +20,15 @@ from receiver.settings import PREFIX, Settings, SettingsError
 CONFIG = f"{PREFIX}CONFIG"
 """The variable that names the TOML file."""
 
-_NOT_OURS = f"{PREFIX}STATE"
-"""Where the local stack keeps its state (local/cli.py)."""
+_NOT_OURS = {f"{PREFIX}STATE", f"{PREFIX}STACK"}
+"""Where the local stack keeps its state, and which deployed one an operator asks (console/options.py)."""
 
 
 def read_settings(config: Path | None = None) -> Settings:
     """The settings of this process; `config`, or else AHI_INGEST_CONFIG, is the TOML file. Raises SettingsError."""
     set_here = {name.upper() for name, value in os.environ.items() if name.upper().startswith(PREFIX) and value}
     unknown = _unknown(
-        set_here - {CONFIG, _NOT_OURS}, "variable", {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+        set_here - {CONFIG} - _NOT_OURS, "variable", {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     )
     path = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
     in_file: dict[str, Any] = {}

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
     edge_id: str = Field(description="This edge's name: up to 32 of a-z, 0-9 and '-'. It stands in every S3 key.")
-    bucket: str = Field(description="The S3 bucket.", min_length=3, max_length=63)
+    bucket: str = Field(description="The S3 bucket. Drain the receiver before you change it.", min_length=3, max_length=63)
     queue_url: str = Field(description="The URL of the edge's SQS queue `inbound`.", pattern=r"^https?://")
     spool: Path = Field(description="The folder that keeps objects until they are in S3; on a disk that keeps its promises.")
 

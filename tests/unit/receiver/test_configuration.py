@@ -77,6 +77,12 @@ def test_settings_reach_a_worker_as_they_are(monkeypatch: pytest.MonkeyPatch) ->
     assert Settings(**json.loads(json.dumps(settings.model_dump(mode="json")))) == settings
 
 
+def test_what_an_operator_has_set_for_the_console_does_not_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}STACK", "ahi-ingest-prod")
+    monkeypatch.setenv(f"{PREFIX}STATE", "/var/tmp/ahi-ingest")  # noqa: S108
+    assert read_settings().edge_id
+
+
 def test_every_fault_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(f"{PREFIX}BUCKET")
     with pytest.raises(SettingsError) as raised:
