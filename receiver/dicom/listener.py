@@ -105,11 +105,11 @@ class Listener:
 
     def drain(self) -> None:
         """Reject new associations from now on; open ones go on."""
-        self._desk.draining = True
+        self._desk.drain()
 
     def close_ports(self) -> None:
         """Take no more connections, and let go of the ports. May be called again."""
-        self._desk.draining = True
+        self._desk.drain()
         if not self._closed:
             self._closed = True
             self._wake.close()

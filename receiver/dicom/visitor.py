@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pynetdicom import AE
@@ -48,6 +48,12 @@ class FrontDesk:
     timeouts: Timeouts
     commitments: CommitmentProvider | None
     draining: bool = False
+    admitting: threading.Lock = field(default_factory=threading.Lock)
+
+    def drain(self) -> None:
+        """Admit nobody any more: when this returns, whoever was admitted is known to be."""
+        with self.admitting:
+            self.draining = True
 
 
 class Visitor(threading.Thread):
@@ -95,12 +101,13 @@ class Visitor(threading.Thread):
 
     def admit(self, request: AssociateRq) -> Rejection | None:
         desk = self._desk
-        answer = TEMPORARY_CONGESTION if desk.draining else desk.admission.admit(request, self.peer)
-        if isinstance(answer, Rejection):
-            desk.acceptor.rejected(answer, calling_ae=request.calling_ae, called_ae=request.called_ae, peer=self.peer)
-            return answer
-        self._taken = answer
-        return None
+        with desk.admitting:
+            answer = TEMPORARY_CONGESTION if desk.draining else desk.admission.admit(request, self.peer)
+            if not isinstance(answer, Rejection):
+                self._taken = answer
+                return None
+        desk.acceptor.rejected(answer, calling_ae=request.calling_ae, called_ae=request.called_ae, peer=self.peer)
+        return answer
 
     def may_store(self, calling_ae: bytes) -> bool:
         return self._desk.admission.rules.may_store(calling_ae)

@@ -10,9 +10,12 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -22,6 +25,7 @@ from bench.programs import dcmtk
 from contract import Ending
 from contract.uids import safe_name
 from receiver.dicom import pdu
+from receiver.dicom.admission import Admission
 from receiver.dicom.sender import send
 from receiver.index import index_bytes
 from receiver.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, read_head
@@ -341,6 +345,30 @@ def test_stopping_lets_associations_end_then_aborts_them(tmp_path: Path) -> None
         stopping.join(10)
     with running_edge(tmp_path, edge.cloud) as again:  # what the deadline left
         until(lambda: len(again.cloud.messages) == 2, "both announced")
+
+
+def test_an_association_that_is_being_admitted_when_the_receiver_stops_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit, asked, may_go_on = Admission.admit, threading.Event(), threading.Event()
+
+    def admit_late(*arguments: Any) -> Any:
+        asked.set()
+        may_go_on.wait(5)
+        return admit(*arguments)
+
+    monkeypatch.setattr(Admission, "admit", admit_late)
+    with running_edge(tmp_path) as edge, ThreadPoolExecutor(2) as pool:
+        accepted = pool.submit(RawPeer, edge.port, STORAGE)
+        assert asked.wait(5)
+        stopped = pool.submit(edge.receiver.stop)
+        time.sleep(0.3)  # in which it would have ended what had no association yet
+        may_go_on.set()
+        peer = accepted.result()
+        assert peer.store(b"1.9", small_data_set()) == 0
+        peer.release()
+        stopped.result()
+        assert len(edge.announced()) == 1
 
 
 def rejected(port: int) -> bytes:
