@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 
-from receiver.commitment.database import Database
+from receiver.commitment.database import DamagedError, Database
 from receiver.commitment.imports import ImportService
 from receiver.commitment.ledger import Ledger
 from receiver.commitment.requests import Requests
@@ -43,7 +44,8 @@ class StorageCommitment:
         self.ledger = Ledger(self._database, keep_seconds=keep_seconds)
         requests = Requests(self._database, holder=secrets.token_hex(8), keep_seconds=keep_seconds)
         if not shared:
-            requests.let_go_of_all()
+            with contextlib.suppress(DamagedError):  # nothing is held in the new one
+                requests.let_go_of_all()
         self.provider = Commitments(
             self.ledger,
             requests,

@@ -12,7 +12,6 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,20 +69,17 @@ class DatabaseError(OSError):
     """The file did not take what was to be written: a full disk, as a rule."""
 
 
+class DamagedError(DatabaseError):
+    """The file was damaged. The next transaction is in a new one."""
+
+
 class Database:
     """One process's connection, for all its threads, one at a time."""
 
     def __init__(self, path: Path) -> None:
         """Raises DatabaseError."""
         self._path, self._lock = path, threading.Lock()
-        self._inode = _inode_of(path)
-        try:
-            self._connection = _open(path)
-        except sqlite3.Error as error:
-            if not _is_damaged(error):
-                raise DatabaseError(f"{path.name}: {error}") from None
-            self._begin_anew(error)
-        self._inode = _inode_of(path)
+        self._connection, self._inode = _open(path)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -109,33 +105,19 @@ class Database:
         with self._lock:
             try:
                 if self._inode != _inode_of(self._path):  # a sibling has put it aside
-                    self._connection.close()
-                    self._connection, self._inode = _open(self._path), _inode_of(self._path)
+                    self._reopen()
                 yield self._connection
             except sqlite3.Error as error:
                 if _is_damaged(error):
-                    self._connection.close()
-                    self._begin_anew(error)
+                    self._reopen(damage=error)
+                    raise DamagedError(str(error)) from None
                 raise DatabaseError(str(error)) from None
 
-    def _begin_anew(self, error: sqlite3.Error) -> None:
-        """Put the file that is open aside, unless a sibling has done that already. Raises DatabaseError."""
-        path = self._path
-        try:
-            release = LocalFileSystem().lock(path.with_name(path.name + ".lock"), wait=True)
-            assert release is not None  # noqa: S101 - it waited
-            try:
-                if self._inode == _inode_of(path):
-                    _log.error("the commitment database is damaged, is put aside and begun anew", extra={"error": str(error)})
-                    path.replace(path.with_name(path.name + ".unreadable"))
-                    for suffix in ("-wal", "-shm"):
-                        path.with_name(path.name + suffix).unlink(missing_ok=True)
-                self._connection = _open(path)
-                self._inode = _inode_of(path)
-            finally:
-                release()
-        except (OSError, sqlite3.Error) as problem:
-            raise DatabaseError(f"{path.name}: {problem}") from None
+    def _reopen(self, damage: sqlite3.Error | None = None) -> None:
+        """Go on in the file that is there now, or in a new one. Raises DatabaseError, and then may be called again."""
+        before = self._connection
+        self._connection, self._inode = _open(self._path, self._inode, damage)
+        before.close()
 
     def close(self) -> None:
         with self._lock:
@@ -147,22 +129,45 @@ def _is_damaged(error: sqlite3.Error) -> bool:
 
 
 def _inode_of(path: Path) -> int:
-    """Which file has the name; 0 when none has."""
+    """Which file has the name; 0 when none has, or that cannot be told."""
     try:
         return os.stat(path).st_ino  # noqa: PTH116 - pathlib costs as much again
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
+def _open(path: Path, inode: int = 0, damage: sqlite3.Error | None = None) -> tuple[sqlite3.Connection, int]:
+    """The file that is there now, and its inode. Raises DatabaseError.
+
+    One that does not open is put aside, and so is the one of `inode` in which `damage` was met.
+    Under a lock: no process opens what a sibling is putting aside, puts aside what a sibling has begun, or opens a file while a
+    sibling changes its journal mode, which SQLite would not wait for.
+    """
+    try:
+        release = LocalFileSystem().lock(path.with_name(path.name + ".lock"), wait=True)
+        assert release is not None  # noqa: S101 - it waited
         try:
-            return _connect(path)
-        except sqlite3.OperationalError as error:  # SQLite does not itself wait for a sibling that changes the journal mode
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+            if damage is not None and inode == _inode_of(path):
+                _put_aside(path, damage)
+            try:
+                connection = _connect(path)
+            except sqlite3.Error as error:
+                if not _is_damaged(error):
+                    raise
+                _put_aside(path, error)
+                connection = _connect(path)
+            return connection, _inode_of(path)
+        finally:
+            release()
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseError(f"{path.name}: {error}") from None
+
+
+def _put_aside(path: Path, damage: sqlite3.Error) -> None:
+    _log.error("the commitment database is damaged, is put aside and begun anew", extra={"error": str(damage)})
+    path.replace(path.with_name(path.name + ".unreadable"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

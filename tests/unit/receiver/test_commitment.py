@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from receiver.commitment.database import Database, DatabaseError
 from receiver.commitment.ledger import KnownObject, Ledger, VerifiedObject
 from receiver.commitment.requests import Requests
 from receiver.commitment.service import Commitments
+from receiver.committing import DATABASE_NAME, make_commitment
 from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
 from receiver.dicom.reports import ReportPeer, Reports
 from receiver.dicom.status import ActionStatus, FailureReason
-from tests.support.receiver import until
+from tests.support.receiver import settings_for, until
 
 DAY = 86_400.0
 PEER = ReportPeer(association="a-1", calling_ae="CT", called_ae="AHI")
@@ -443,12 +444,7 @@ def test_a_database_whose_pages_are_damaged_is_put_aside_and_every_process_goes_
     tmp_path: Path, clock: Clock
 ) -> None:
     path = tmp_path / "commitment.sqlite"
-    first = Process(path, clock)
-    first.store(*(f"1.{number}" for number in range(2000)))
-    first.ledger._database.close()
-    damaged = bytearray(path.read_bytes())
-    damaged[4096 * 8 :] = b"\xa5" * (len(damaged) - 4096 * 8)  # what the tables begin with stays
-    path.write_bytes(damaged)
+    damaged = damage_pages(path, clock)
     one, other = Process(path, clock), Process(path, clock)
     with pytest.raises(DatabaseError, match="malformed"):
         one.store("2.1")
@@ -457,3 +453,88 @@ def test_a_database_whose_pages_are_damaged_is_put_aside_and_every_process_goes_
     for process in (one, other):
         assert process.ledger.find(["2.1", "2.2", "2.3"]).keys() == {"2.1", "2.2", "2.3"}
     assert (tmp_path / "commitment.sqlite.unreadable").read_bytes()[4096 * 8 :] == damaged[4096 * 8 :]
+
+
+def test_a_sibling_that_comes_while_a_damaged_database_is_put_aside_ends_in_the_same_new_one(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "commitment.sqlite"
+    damage_pages(path, clock)
+    one, other = Process(path, clock), Process(path, clock)
+    replace = Path.replace
+    siblings: list[Future[None]] = []
+
+    def replace_slowly(self: Path, target: Path) -> Path:
+        moved = replace(self, target)
+        siblings.extend((threads.submit(other.store, "2.2"), threads.submit(lambda: Process(path, clock).store("2.3"))))
+        wait(siblings, timeout=0.2)
+        return moved
+
+    monkeypatch.setattr(Path, "replace", replace_slowly)
+    with ThreadPoolExecutor() as threads:
+        with pytest.raises(DatabaseError, match="malformed"):
+            one.store("2.1")
+        for sibling in siblings:
+            sibling.result()
+    assert len(siblings) == 2  # it was put aside once
+    one.ledger.write()
+    for process in (one, other):
+        assert process.ledger.find(["2.1", "2.2", "2.3"]).keys() == {"2.1", "2.2", "2.3"}
+
+
+def test_processes_that_start_on_one_file_that_is_no_database_end_in_the_same_new_one(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, bad = tmp_path / "commitment.sqlite", b"not a database, " * 1000
+    path.write_bytes(bad)
+    replace, both_failed = Path.replace, threading.Barrier(2)
+
+    def replace_together(self: Path, target: Path) -> Path:
+        with suppress(threading.BrokenBarrierError):
+            both_failed.wait(0.2)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_together)
+    with ThreadPoolExecutor() as threads:
+        one, other = threads.map(lambda name: Process(path, clock, name), ("one", "other"))
+    one.store("1.1")
+    other.store("1.2")
+    for process in (one, other):
+        assert process.ledger.find(["1.1", "1.2"]).keys() == {"1.1", "1.2"}
+    assert (tmp_path / "commitment.sqlite.unreadable").read_bytes() == bad
+
+
+def test_a_damaged_database_that_cannot_be_put_aside_is_put_aside_later(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "commitment.sqlite"
+    damage_pages(path, clock)
+    process = Process(path, clock)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "replace", _raise_full)
+        with pytest.raises(DatabaseError, match="full"):
+            process.store("2.1")
+    with pytest.raises(DatabaseError, match="malformed"):
+        process.ledger.write()
+    process.ledger.finish("a-0", ())
+    assert process.ledger.find(["2.1"])
+
+
+def test_a_receiver_that_starts_on_a_damaged_database_offers_commitment(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / DATABASE_NAME
+    damage_pages(path, clock)
+    assert make_commitment(settings_for(tmp_path), shared=False) is not None
+    assert path.with_name(path.name + ".unreadable").exists()
+
+
+def damage_pages(path: Path, clock: Clock) -> bytes:
+    """A database with requests and objects, in which only what the tables begin with is whole; what the file has then."""
+    process, uids = Process(path, clock), [f"1.{number}" for number in range(2000)]
+    process.store(*uids)
+    for number in range(200):
+        process.ask("1.1", transaction_uid=f"1.2.{number}")
+    process.ledger._database.close()
+    whole = path.read_bytes()
+    damaged = whole[: 4096 * 8] + b"\xa5" * (len(whole) - 4096 * 8)
+    path.write_bytes(damaged)
+    return damaged
