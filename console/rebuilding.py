@@ -135,7 +135,9 @@ class Rebuilding:
             unknown = replace(one.key, attempt=claimed.attempt)
             if claimed.status != CLAIMED or claimed.attempt >= one.key.attempt or unknown in self._known:
                 return claimed.attempt
-            self._catalog.transaction(partial(imports.give_up, key=unknown, error=NOT_STARTED, cause="no job of it is known"))
+            give_up = partial(imports.give_up, key=unknown, error=NOT_STARTED, cause="no job of it is known")
+            if not self._catalog.transaction(give_up):
+                return claimed.attempt
 
     def _collect(self, one: Attempted) -> None:
         catalog, storage, key = self._catalog, self._stack.cloud.storage, one.key
