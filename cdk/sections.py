@@ -155,6 +155,10 @@ class Catalog(Section):
         default=90,
         description="how many connections the database takes (max_connections); 0 reserves no concurrency for functions",
     )
+    slices_at_once: Annotated[WholeNumber, Field(ge=1, le=40)] = Field(
+        default=40,
+        description="how many slices of an association are indexed side by side, 1 to 40, and no more than are reserved",
+    )
 
     @property
     def new(self) -> bool:

@@ -43,6 +43,7 @@ archive_after_days = 0
 secret_arn = "arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{SECRET}"
 tls = "off"
 connections = 0
+slices_at_once = 4
 migrate_on_deploy = false
 
 [operations]
@@ -55,7 +56,7 @@ import_role_arn = "{IMPORT_ROLE_ARN}"
 
 [polling]
 first_seconds = 1
-cap_seconds = 2
+cap_seconds = 1
 """
 
 _ROOT = Path(__file__).resolve().parent.parent

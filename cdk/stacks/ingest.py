@@ -171,6 +171,10 @@ class IngestStack(Stack):
         at_once = self._config.catalog_concurrency
         return at_once * share // shares if share and at_once >= shares else None
 
+    def _at_most_reserved(self, at_once: int, function: str) -> int:
+        """`at_once`, or how many of a function are reserved where these are fewer: more would only be throttled."""
+        return min(at_once, self._concurrency(_FUNCTIONS[function].share) or at_once)
+
     def _make_inbound(self, edge: str) -> Inbound:
         inbound = Inbound(
             self,
@@ -195,6 +199,7 @@ class IngestStack(Stack):
             "ImportRoleArn": self._import_role_arn,
             "PollFirstSeconds": str(self._config.polling.first_seconds),
             "PollCapSeconds": str(self._config.polling.cap_seconds),
+            "SlicesAtOnce": str(self._at_most_reserved(self._config.catalog.slices_at_once, "IndexObjects")),
         }
         substitutions = {placeholder: values[placeholder] for placeholder in sorted(workflows.placeholders(machine))}
         return Machine(self, construct_id, config=self._config, machine=machine, substitutions=substitutions)
@@ -232,13 +237,12 @@ class IngestStack(Stack):
         )
 
     def _index_external(self, external: Inbound) -> None:
-        reserved = self._concurrency(_FUNCTIONS["IndexExternal"].share)
         self._functions["IndexExternal"].add_event_source(
             sources.SqsEventSource(
                 external.queue,
                 batch_size=_EXTERNAL_PER_BATCH,
                 max_batching_window=_EXTERNAL_WINDOW,
-                max_concurrency=min(_BATCHES_AT_ONCE, reserved or _BATCHES_AT_ONCE),  # more would be throttled, and then dead
+                max_concurrency=self._at_most_reserved(_BATCHES_AT_ONCE, "IndexExternal"),  # more is throttled, and then dead
                 report_batch_item_failures=True,
             )
         )

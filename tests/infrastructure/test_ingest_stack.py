@@ -397,6 +397,19 @@ def test_no_more_batches_of_external_objects_run_than_are_reserved(
         assert expected <= functions(template)["IndexExternal"]["ReservedConcurrentExecutions"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"), [({"connections": 60}, 20), ({"slices_at_once": 6}, 6), ({"connections": 0}, 40)]
+)
+def test_an_association_is_indexed_by_no_more_functions_than_are_reserved(
+    settings: dict[str, int], expected: int, bundle: Bundle, certificate_authority: Path, tmp_path: Path
+) -> None:
+    table = PRODUCTION | {"catalog": PRODUCTION["catalog"] | settings}
+    template = synthesize(table, bundle=bundle, certificate_authority=certificate_authority, output=tmp_path).stacks["ingest"]
+    assert machines(template)["ingest"]["DefinitionSubstitutions"]["SlicesAtOnce"] == str(expected)
+    reserved = functions(template)["IndexObjects"].get("ReservedConcurrentExecutions", 40)
+    assert expected <= reserved
+
+
 def test_functions_that_reach_the_catalog_stand_in_the_vpc(production: Environment) -> None:
     placed = {name for name, properties in functions(production.stacks["ingest"]).items() if "VpcConfig" in properties}
     assert placed == FUNCTIONS - {"StartExecution", "WatchEdges"}

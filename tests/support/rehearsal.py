@@ -267,8 +267,8 @@ class Rehearsal:
 
     def _definition(self, machine: str, import_arn: str) -> str:
         values = {name: name.removesuffix("Function") for name in workflows.placeholders(machine)}
-        polling = {"PollFirstSeconds": "10", "PollCapSeconds": str(self._poll_cap_seconds)}
-        return workflows.substitute(machine, values | {"ImportStateMachineArn": import_arn, "DatastoreId": DATASTORE} | polling)
+        values |= {"PollFirstSeconds": "10", "PollCapSeconds": str(self._poll_cap_seconds), "SlicesAtOnce": "40"}
+        return workflows.substitute(machine, values | {"ImportStateMachineArn": import_arn, "DatastoreId": DATASTORE})
 
     @staticmethod
     def _name(resource: str, arguments: Json) -> str:

@@ -81,6 +81,7 @@ class Pipeline:
     def _definition(self, machine: str, import_arn: str) -> str:
         values = {name: name.removesuffix("Function") for name in workflows.placeholders(machine)}
         values |= {"ImportStateMachineArn": import_arn, "PollFirstSeconds": "10", "PollCapSeconds": str(self.poll_cap_seconds)}
+        values["SlicesAtOnce"] = "40"
         return workflows.substitute(machine, values)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import workflows
-from cdk.sections import Polling
+from cdk.sections import Catalog, Polling
 from contract.association import Ending
 from contract.manifest import AssociationManifest, PartSummary
 from lambdas.logic.claiming import SERVICE_FAULT_RETRIES
@@ -90,7 +90,7 @@ def test_an_association_of_100_000_objects_stays_below_the_limit_of_history_thou
     slices, parts = len(plan_slices(found)), len(found.parts)
     assert slices <= SLICES_MAX + parts
     events = slices * (EVENTS["Task"] + EVENTS_PER_ITERATION) + parts * (EVENTS_PER_CHILD + EVENTS_PER_ITERATION)
-    at_work = {"IndexObjects": INGEST["IndexSlices"]["MaxConcurrency"], "ImportPart": PARTS_AT_ONCE}
+    at_work = {"IndexObjects": Catalog().slices_at_once, "ImportPart": PARTS_AT_ONCE}
     at_work |= {"RegisterAssociation": 1, "ReconcileAssociation": 1}
     retries = sum(count * attempts(INGEST[name]) for name, count in at_work.items())
     assert events + retries * EVENTS_PER_RETRY < EVENTS_MAX

@@ -64,7 +64,7 @@ class Cloud:
 
 def definition(machine: str, import_arn: str = "") -> str:
     values = {name: name.removesuffix("Function") for name in workflows.placeholders(machine)}
-    values |= {"PollFirstSeconds": "1", "PollCapSeconds": "1", "ImportStateMachineArn": import_arn}
+    values |= {"PollFirstSeconds": "1", "PollCapSeconds": "1", "SlicesAtOnce": "40", "ImportStateMachineArn": import_arn}
     return workflows.substitute(machine, values | {"DatastoreId": DATASTORE_ID, "ImportRoleArn": IMPORT_ROLE_ARN})
 
 
