@@ -24,7 +24,8 @@ INSTALLED, ORTHANC, PYNETDICOM, REFERENCE, SINK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server to measure. More associations than `max_associations` are not for it; a `slow` one may have fewer rounds.
+    """A server to measure. More associations than `max_associations` are not for it; a `slow` one is sent fewer objects,
+    and may have fewer rounds.
 
     One that `recycles` has uploaded so many objects before, to `AWS_ENDPOINT_URL`, that it has their files for new ones.
     """
