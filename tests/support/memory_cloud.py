@@ -8,6 +8,7 @@ from typing import Any
 
 from contract.keys import parse_instance_key
 from lambdas.errors import StorageNotFoundError
+from local.stepfunctions import TaskError
 from tests.support.lambdas import DATASTORE, Outputs
 
 Json = Any
@@ -62,6 +63,7 @@ class MemoryImaging:
     withhold: str = ""
     withheld: dict[tuple[str, str], bytes] = field(default_factory=dict)
     jobs: dict[str, MemoryJob] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
     versions: dict[str, int] = field(default_factory=dict)
 
     def start(self, arguments: Json) -> Json:
@@ -81,6 +83,8 @@ class MemoryImaging:
         return {"JobId": job_id, "JobStatus": "SUBMITTED"}
 
     def get(self, arguments: Json) -> Json:
+        if arguments["JobId"] in self.forgotten:
+            raise TaskError("MedicalImaging.ResourceNotFoundException", "{}")
         job = self.jobs[arguments["JobId"]]
         job.polls += 1
         ended = "FAILED" if job.fails else "COMPLETED"
@@ -117,6 +121,10 @@ class MemoryImaging:
         late = (bucket, folder + self.withhold)
         if self.withhold and late in self.s3.objects:
             self.withheld[late] = self.s3.objects.pop(late)
+
+    def forget(self) -> None:
+        """No job that was started until now is known any more."""
+        self.forgotten |= self.jobs.keys()
 
     def write_withheld(self) -> None:
         self.s3.objects |= self.withheld

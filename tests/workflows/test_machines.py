@@ -137,6 +137,49 @@ def test_a_job_that_failed_is_recorded_with_its_message_and_is_not_tried_again_b
     assert pipeline.stubs.called("ReconcileAssociation") == []
 
 
+UNKNOWN_JOB = "MedicalImaging.ResourceNotFoundException"
+
+
+def test_a_job_that_healthimaging_does_not_know_for_a_moment_is_asked_for_again() -> None:
+    completed = {"JobId": JOB_ID, "JobStatus": "COMPLETED", "OutputS3Uri": "s3://images/imports/x/"}
+    pipeline = Pipeline(medical_imaging={"getDICOMImportJob": failing(3, UNKNOWN_JOB, {"JobProperties": completed})})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    [results] = pipeline.stubs.called("CollectResults")
+    assert results["job_output_s3_uri"] == "s3://images/imports/x/"
+
+
+def test_a_job_that_healthimaging_knows_no_more_is_told_by_its_outputs() -> None:
+    pipeline = Pipeline(medical_imaging={"getDICOMImportJob": always(UNKNOWN_JOB)})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    [results] = pipeline.stubs.called("CollectResults")
+    assert results["job_output_s3_uri"] == f"s3://images/imports/DatastoreId-DicomImport-{JOB_ID}/"
+    assert len(pipeline.stubs.called("startDICOMImportJob")) == 1
+
+
+def test_a_job_that_healthimaging_does_not_know_and_that_has_no_outputs_ends_its_attempt_by_name() -> None:
+    pipeline = Pipeline(
+        functions={"CollectResults": always("Import.OutputsMissing")},
+        medical_imaging={"getDICOMImportJob": always(UNKNOWN_JOB)},
+    )
+    ingest, (child,) = pipeline.run()
+    (recorded,) = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"], recorded["job_id"]) == ("Import.JobNotFound", True, JOB_ID)
+    assert child.error == "Import.JobNotFound"
+    assert (ingest.status, ingest.error) == ("FAILED", "States.TaskFailed")
+
+
+def test_an_unknown_job_whose_outputs_cannot_be_read_just_now_keeps_its_attempt_open() -> None:
+    pipeline = Pipeline(
+        functions={"CollectResults": always("Storage.Refused")},
+        medical_imaging={"getDICOMImportJob": always(UNKNOWN_JOB)},
+    )
+    _, (child,) = pipeline.run()
+    (recorded,) = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"], child.error) == ("Storage.Refused", False, "Storage.Refused")
+
+
 def test_outputs_that_are_late_are_waited_for() -> None:
     results = {"imported": 100, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1, "retry": 0}
     pipeline = Pipeline(functions={"CollectResults": failing(5, "Import.OutputsMissing", results)})
@@ -145,8 +188,10 @@ def test_outputs_that_are_late_are_waited_for() -> None:
 
 
 def test_outputs_that_never_come_fail_the_import_by_name() -> None:
-    ingest, (child,) = Pipeline(functions={"CollectResults": always("Import.OutputsMissing")}).run()
+    pipeline = Pipeline(functions={"CollectResults": always("Import.OutputsMissing")})
+    ingest, (child,) = pipeline.run()
     assert child.error == "Import.OutputsMissing"
+    assert [call["job_failed"] for call in pipeline.stubs.called("RecordFailure")] == [False]
     assert child.seconds < 600
     assert ingest.status == "FAILED"
 

@@ -215,6 +215,48 @@ def test_the_rows_are_those_of_a_run_without_faults_after_an_import_that_was(
         assert len(rehearsal.imaging.jobs) == clean[0].jobs
 
 
+@pytest.mark.parametrize("again", ["redrive", "restart"])
+@pytest.mark.parametrize("outputs", [True, False], ids=["outputs", "no outputs"])
+def test_the_rows_are_those_of_a_run_without_faults_after_healthimaging_has_forgotten_the_job_and_there_are(
+    *,
+    outputs: bool,
+    again: str,
+    rehearse: Rehearse,
+    clean: Mapping[int, Clean],
+    catalog: Catalog,
+    placed: PlacedAssociation,
+    tmp_path: Path,
+) -> None:
+    """With outputs the job is collected. Without, its attempt ends as one whose job FAILED, and the next follows."""
+    failing_jobs = int(not outputs)
+    with rehearse(catalog, tmp_path, failing_jobs) as rehearsal:
+        rehearsal.fault = Fault("WaitForJob", Kind.STOP)
+        arn = rehearsal.start(placed)
+        assert rehearsal.struck.wait(30), "the job was never waited for"
+        rehearsal.engine.stop_execution(arn)
+        assert rehearsal.ended(arn).status == "ABORTED"
+        rehearsal.imaging.forget()
+        rehearsal.repair()
+        for _ in range(1 + failing_jobs):
+            if again == "redrive":
+                rehearsal.engine.redrive_execution(arn)
+            else:
+                arn = rehearsal.restart(placed)
+            last = rehearsal.ended(arn)
+        assert last.status == "SUCCEEDED"
+        found, expected = rows_of(catalog), clean[failing_jobs].rows
+        told = [(row["status"], row["error"]) for row in found["import_job"] if row["error"]]
+        assert told == ([] if outputs else [("FAILED", "Import.JobNotFound")])
+        assert without_errors(found) == without_errors(expected)
+        assert len(rehearsal.imaging.jobs) == clean[failing_jobs].jobs
+
+
+def without_errors(rows: Rows) -> Rows:
+    """Without why attempts failed."""
+    kept = [{name: value for name, value in row.items() if name not in ("error", "cause")} for row in rows["import_job"]]
+    return rows | {"import_job": kept}
+
+
 def strike(rehearsal: Rehearsal, case: Fault, arn: str, *, then_throw: bool) -> None:
     """Do what the case needs beside the fault itself."""
     if case.state == "ImportPart":
