@@ -14,10 +14,11 @@ own: which ones is written here, and `staging` makes them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from contract.keys import imports_prefix, instances_prefix, retries_prefix
+from contract.strict import ContractError
 from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, associations, imports, scopes
 from lambdas.catalog.associations import Origin
@@ -62,6 +63,14 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobInput:
+    """What a job imported, as itself says: its inputS3Uri, and the keys that it found there; where nobody can tell, nothing."""
+
+    s3_uri: str = ""
+    keys: Set[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     """The attempt that comes next; `positions` is None for the whole part.
 
@@ -76,8 +85,13 @@ class _Wanted:
     wider: bool = False
 
 
-def claim(catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str) -> Claim:
+def claim(
+    catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str, made: Mapping[int, JobInput] | None = None
+) -> Claim:
     """The attempt of this part that goes on. Safe to call side by side.
+
+    An attempt that is `made` already, of which `rebuild` knows the job, is opened with what the job imported; ContractError
+    where nothing that is known calls for that.
 
     Raises UnknownAssociationError, ContractError, and those of Catalog and Storage.
     """
@@ -93,7 +107,10 @@ def claim(catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str)
     if isinstance(found, Claim):
         return found
     listed = list_part(storage, part.bucket, part.edge, part.association, part.part, origin=origin)
-    return catalog.transaction(lambda cursor: _open(cursor, part, found, listed, origin=origin, execution_arn=execution_arn))
+    job = (made or {}).get(found.attempt)
+    return catalog.transaction(
+        lambda cursor: _open(cursor, part, found, listed, origin=origin, execution_arn=execution_arn, job=job)
+    )
 
 
 def retryable(cursor: Cursor, association: str, part: int) -> list[int]:
@@ -165,20 +182,29 @@ def _adopt(cursor: Cursor, part: Part, attempt: Attempt, execution_arn: str) -> 
 
 
 def _open(
-    cursor: Cursor, part: Part, wanted: _Wanted, listed: Sequence[Listed], *, origin: Origin, execution_arn: str
+    cursor: Cursor,
+    part: Part,
+    wanted: _Wanted,
+    listed: Sequence[Listed],
+    *,
+    origin: Origin,
+    execution_arn: str,
+    job: JobInput | None,
 ) -> Claim:
     """Open the attempt that is wanted, without what is superseded; or adopt the open one, when that is as good."""
     candidates = listed if wanted.positions is None else [listed[position] for position in wanted.positions]
     superseded = _superseded(cursor, part, candidates, origin)
     left_out = {} if part.force else superseded
+    kept = [one for one in candidates if one.position not in left_out]
+    if job is not None:
+        kept, left_out = _imported_by(job, part, wanted, candidates=candidates, kept=kept, left_out=left_out, of=len(listed))
     if wanted.after is not None and not (
         (left_out or wanted.wider) and _give_up(cursor, _key(part, wanted.after), superseded=len(left_out))
     ):
         return _adopt_open(cursor, part, execution_arn)
-    kept = [one for one in candidates if one.position not in left_out]
-    scope = _scope(part, wanted, kept, whole=len(kept) == len(listed), left_out=len(superseded))
+    scope = _scope(part, wanted, kept, whole=len(kept) == len(listed), left_out=len(superseded if part.force else left_out))
     key = _key(part, wanted.attempt)
-    input_s3_uri = f"s3://{part.bucket}/{_input_prefix(part, wanted.attempt, scope)}"
+    input_s3_uri = f"s3://{part.bucket}/{_input_prefix(part, wanted.attempt, staged=bool(scope.copies))}"
     output_s3_uri = f"s3://{part.bucket}/{imports_prefix(part.edge, part.association, part.part, wanted.attempt)}"
     if kept and not imports.open_attempt(
         cursor,
@@ -200,6 +226,37 @@ def _open(
         input_s3_uri=input_s3_uri,
         output_s3_uri=output_s3_uri,
     )
+
+
+def _imported_by(
+    job: JobInput,
+    part: Part,
+    wanted: _Wanted,
+    *,
+    candidates: Sequence[Listed],
+    kept: list[Listed],
+    left_out: dict[int, str],
+    of: int,
+) -> tuple[list[Listed], dict[int, str]]:
+    """(kept, left out) as the job had them; `of` is how many objects the part has.
+
+    An object that the job left out of a whole part was superseded, though the later association may not be known yet. One
+    that it left out for no reason that is known has no result of this attempt.
+    """
+    own, copies = (f"s3://{part.bucket}/{_input_prefix(part, wanted.attempt, staged=staged)}" for staged in (False, True))
+    if job.s3_uri == own:
+        kept, left_out = list(candidates), {}
+    elif job.keys is not None:
+        kept = [one for one in candidates if _copy_key(part, wanted.attempt, one) in job.keys]
+        gone = {one.position for one in candidates} - {one.position for one in kept}
+        if wanted.positions is not None or part.force:
+            gone &= left_out.keys()
+        left_out = {position: left_out.get(position, "a later association") for position in gone}
+    strange = job.s3_uri == copies and job.keys is not None and len(job.keys) != len(kept)
+    if not kept or strange or job.s3_uri != (own if len(kept) == of else copies):
+        why = "nothing that is known explains" if job.s3_uri else "its outputs do not tell"
+        raise ContractError(f"part {part.part}, attempt {wanted.attempt}: {why} what its job imported")
+    return kept, left_out
 
 
 def _give_up(cursor: Cursor, key: AttemptKey, *, superseded: int) -> bool:
@@ -229,22 +286,21 @@ def _scope(part: Part, wanted: _Wanted, kept: Sequence[Listed], *, whole: bool, 
     scope = Scope(reason=reason, objects=len(kept), left_out=left_out)
     if whole:
         return scope
-    own, staged = instances_prefix(part.edge, part.association, part.part), _retries_prefix(part, wanted.attempt)
     copies = [
-        StagedCopy(position=one.position, s3_key=one.entry.key, copy_key=staged + one.entry.key.removeprefix(own))
-        for one in kept
+        StagedCopy(position=one.position, s3_key=one.entry.key, copy_key=_copy_key(part, wanted.attempt, one)) for one in kept
     ]
     return replace(scope, copies=copies)
 
 
-def _input_prefix(part: Part, attempt: int, scope: Scope) -> str:
-    if scope.copies:
-        return _retries_prefix(part, attempt)
+def _input_prefix(part: Part, attempt: int, *, staged: bool) -> str:
+    if staged:
+        return retries_prefix(part.edge, part.association, part.part, attempt)
     return instances_prefix(part.edge, part.association, part.part)
 
 
-def _retries_prefix(part: Part, attempt: int) -> str:
-    return retries_prefix(part.edge, part.association, part.part, attempt)
+def _copy_key(part: Part, attempt: int, one: Listed) -> str:
+    own, staged = _input_prefix(part, attempt, staged=False), _input_prefix(part, attempt, staged=True)
+    return staged + one.entry.key.removeprefix(own)
 
 
 def _left_out_for(later: str) -> ObjectResult:
