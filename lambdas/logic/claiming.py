@@ -7,6 +7,10 @@ SERVICE_FAULT_RETRIES times in a row, or for those that an operator asks for. Ob
 with other content are left out, or the import would undo the newer one; `force` imports them nevertheless, also those that
 were left out before.
 
+An attempt without a job may have been started all the same, its job never recorded, and HealthImaging may have forgotten its
+token since. A job that has written outputs is found by them, here; one that still runs by its name, in `import.asl.json`.
+One that FAILED without outputs may be started again.
+
 HealthImaging imports whole prefixes. An attempt for some objects of a part imports copies of them, below a prefix of its
 own: which ones is written here, and `staging` makes them.
 """
@@ -23,7 +27,7 @@ from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, associations, imports, scopes
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.connection import Cursor
-from lambdas.catalog.imports import CLAIMED, COMPLETED, FAILED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
+from lambdas.catalog.imports import CLAIMED, COMPLETED, FAILED, SUBMITTED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
 from lambdas.catalog.keys import uid_column
 from lambdas.catalog.objects import Listed
 from lambdas.catalog.scopes import Reason, Scope, StagedCopy
@@ -52,7 +56,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The attempt to go on with. `staged` is the number of copies that it imports, 0 when it imports the part's prefix."""
+    """The attempt to go on with. `staged` is the number of copies that it imports, 0 when it imports the part's prefix.
+
+    `adopted`: it was claimed before, and no job of it is recorded. One may have been started all the same.
+    """
 
     attempt: int
     job_id: str
@@ -60,6 +67,7 @@ class Claim:
     staged: int
     input_s3_uri: str
     output_s3_uri: str
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +114,23 @@ def claim(
     found, origin = catalog.transaction(look)
     if isinstance(found, Claim):
         return found
+    if found.after is not None and made is None and _find_job(catalog, storage, part, found.after):
+        return claim(catalog, storage, part, execution_arn=execution_arn)
     listed = list_part(storage, part.bucket, part.edge, part.association, part.part, origin=origin)
     job = (made or {}).get(found.attempt)
     return catalog.transaction(
         lambda cursor: _open(cursor, part, found, listed, origin=origin, execution_arn=execution_arn, job=job)
     )
+
+
+def _find_job(catalog: Catalog, storage: Storage, part: Part, attempt: int) -> bool:
+    """Record the job of an attempt that was started, and its id never recorded, by the outputs that it has written."""
+    prefix = imports_prefix(part.edge, part.association, part.part, attempt)
+    folders = (folder.partition("-DicomImport-") for folder in storage.folders(part.bucket, prefix))
+    job_id = next((job_id for _, named, job_id in folders if named), "")
+    if job_id:
+        catalog.transaction(lambda cursor: imports.record_job(cursor, _key(part, attempt), job_id, SUBMITTED))
+    return bool(job_id)
 
 
 def retryable(cursor: Cursor, association: str, part: int) -> list[int]:
@@ -178,6 +198,7 @@ def _adopt(cursor: Cursor, part: Part, attempt: Attempt, execution_arn: str) -> 
         staged=len(scopes.copies(cursor, key)),
         input_s3_uri=attempt.input_s3_uri,
         output_s3_uri=attempt.output_s3_uri,
+        adopted=not attempt.job_id,
     )
 
 

@@ -137,6 +137,74 @@ def test_a_job_that_failed_is_recorded_with_its_message_and_is_not_tried_again_b
     assert pipeline.stubs.called("ReconcileAssociation") == []
 
 
+ADOPTED = {"attempt": 2, "job_id": "", "status": "CLAIMED", "staged": 0, "adopted": True}
+JOB_NAME = f"{ASSOCIATION}#{hashlib.sha256(f'{ASSOCIATION}/1/2'.encode()).hexdigest()[:12]}"
+
+
+def listing(*pages: tuple[str, list[str]]) -> Any:
+    """ListDICOMImportJobs of pages of a status and the names of its jobs, one of which may be this attempt's."""
+
+    def call(arguments: Json) -> Json:
+        of_status = [names for status, names in pages if status == arguments["JobStatus"]]
+        page = int(arguments.get("NextToken", 0))
+        names = of_status[page] if of_status else []
+        summaries = [{"JobId": JOB_ID if name == JOB_NAME else "another", "JobName": name} for name in names]
+        return {"JobSummaries": summaries} | ({"NextToken": str(page + 1)} if page + 1 < len(of_status) else {})
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("pages", "asked"),
+    [
+        ([("SUBMITTED", [f"{ASSOCIATION}#000000000000", JOB_NAME])], ["SUBMITTED"]),
+        ([("IN_PROGRESS", [JOB_NAME, JOB_NAME])], ["SUBMITTED", "IN_PROGRESS"]),
+        ([("SUBMITTED", ["a"]), ("SUBMITTED", ["b"]), ("SUBMITTED", [JOB_NAME])], ["SUBMITTED"] * 3),
+        ([("SUBMITTED", ["a"]), ("SUBMITTED", ["b"]), ("IN_PROGRESS", [JOB_NAME])], ["SUBMITTED"] * 2 + ["IN_PROGRESS"]),
+    ],
+)
+def test_a_job_that_runs_and_was_never_recorded_is_found_by_its_name(
+    pages: list[tuple[str, list[str]]], asked: list[str]
+) -> None:
+    pipeline = Pipeline(claim=ADOPTED, statuses=["COMPLETED"], medical_imaging={"listDICOMImportJobs": listing(*pages)})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert [call["JobStatus"] for call in pipeline.stubs.called("listDICOMImportJobs")] == asked
+    assert pipeline.stubs.called("startDICOMImportJob") == []
+    recorded = [(call["job_id"], call["status"]) for call in pipeline.stubs.called("RecordJob")]
+    assert recorded == [(JOB_ID, asked[-1])]
+
+
+@pytest.mark.parametrize("staged", [0, 3])
+def test_an_adopted_attempt_of_which_no_job_is_found_is_started(staged: int) -> None:
+    pipeline = Pipeline(
+        claim=ADOPTED | {"staged": staged},
+        statuses=["COMPLETED"],
+        medical_imaging={"listDICOMImportJobs": listing(("SUBMITTED", ["a"]), ("IN_PROGRESS", []))},
+    )
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert len(pipeline.stubs.called("StageCopies")) == (1 if staged else 0)
+    [started] = pipeline.stubs.called("startDICOMImportJob")
+    assert started["JobName"] == JOB_NAME
+
+
+def test_a_search_for_a_job_that_is_refused_is_recorded_and_starts_none() -> None:
+    refused = {"listDICOMImportJobs": always("MedicalImaging.AccessDeniedException")}
+    pipeline = Pipeline(claim=ADOPTED, medical_imaging=refused)
+    _, (child,) = pipeline.run()
+    [recorded] = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"]) == ("MedicalImaging.AccessDeniedException", False)
+    assert (child.error, pipeline.stubs.called("startDICOMImportJob")) == ("MedicalImaging.AccessDeniedException", [])
+
+
+def test_an_attempt_that_is_opened_anew_costs_no_search() -> None:
+    pipeline = Pipeline(medical_imaging={"listDICOMImportJobs": always("KeyError")})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert pipeline.stubs.called("listDICOMImportJobs") == []
+
+
 UNKNOWN_JOB = "MedicalImaging.ResourceNotFoundException"
 
 
