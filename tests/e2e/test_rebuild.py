@@ -118,6 +118,9 @@ def past(stack: RunningStack, queries: Queries, tmp_path_factory: pytest.TempPat
     assert ahi_ingest(stack, "replay", redriven.association, "--restart", "--force", "--wait").returncode == 0
     assert {row.import_status for row in queries.stored_objects(redriven.association)} == {"IMPORTED"}
     ends(redriven, "COMPLETE")
+    copies = stack.aws.s3.list_objects_v2(Bucket=redriven.bucket, Prefix="retries/")["Contents"]
+    for copy in copies:  # after a month
+        stack.aws.s3.delete_object(Bucket=redriven.bucket, Key=copy["Key"])
     return placer.placed
 
 
