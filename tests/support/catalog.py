@@ -28,6 +28,7 @@ TABLES = (
 _MOMENTS = (
     "registered_at",
     "status_changed_at",
+    "told_at",
     "indexed_at",
     "recorded_at",
     "noticed_at",
