@@ -13,6 +13,7 @@ TABLES = (
     "association",
     "association_member",
     "stored_object",
+    "external_removal",
     "import_job",
     "import_scope",
     "staged_copy",
