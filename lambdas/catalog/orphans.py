@@ -86,7 +86,6 @@ ORDER BY last_seen_at DESC, association, kind
 _SETTLE = "UPDATE orphan SET settled_at = %(now)s WHERE settled_at IS NULL AND last_seen_at < %(now)s"
 
 _KNOWN = "SELECT association FROM association WHERE edge = %s AND association >= %s"
-_KNOWN_OF = "SELECT association FROM association WHERE association IN %s"
 
 _COLUMNS = "SELECT association, edge, bucket, sent_at_ms, execution_arn, status_changed_at FROM association"
 _OPEN = f"{_COLUMNS} WHERE status IN ('REGISTERED', 'RUNNING') AND status_changed_at < %s ORDER BY association"
@@ -121,11 +120,6 @@ def record(cursor: Cursor, found: Sequence[Orphan], now: datetime) -> None:
 def known(cursor: Cursor, edge: str, first: str) -> set[str]:
     """The associations of an edge that have a row, from the id `first` on."""
     return {row["association"] for row in cursor.rows(_KNOWN, (edge, first))}
-
-
-def known_of(cursor: Cursor, associations: Collection[str]) -> set[str]:
-    """Those of the associations that have a row."""
-    return {row["association"] for row in cursor.rows(_KNOWN_OF, (list(associations),))} if associations else set()
 
 
 def open_since(cursor: Cursor, before: datetime) -> list[OpenAssociation]:

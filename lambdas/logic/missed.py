@@ -5,7 +5,7 @@ the dead letters. So somebody looks, again and again, for
 
 - rows that are open and whose execution does not run;
 - rows that ended badly and whose execution runs, since it was redriven;
-- executions that ended badly before they could write a row;
+- executions that ended badly since the last look: before they could write a row, or in a redrive of which no event came;
 - rows that say an end of which nobody was told: the event would only have led to that, since a verdict is written by the
   execution itself, and since whoever followed it may have failed in between.
 
@@ -66,10 +66,9 @@ class MissedEvents:
             rows = orphans.open_since(cursor, _naive(now))
             held = (row.execution_arn or execution_arn(state_machine_arn, row.association) for row in rows)
             redriven = (row.execution_arn or "" for row in orphans.ended_but_held_by(cursor, running))
-            known = orphans.known_of(cursor, [one.name for one in unlooked])
-            unknown = (one.arn for one in unlooked if one.name not in known)
             untold = {one.end.execution_arn: one for one in orphans.untold(cursor)}
-            return {arn: untold.get(arn) for arn in (*(set(held) - running), *redriven, *unknown, *(untold.keys() - running))}
+            ended = (one.arn for one in unlooked)
+            return {arn: untold.get(arn) for arn in (*(set(held) - running), *redriven, *ended, *(untold.keys() - running))}
 
         looks_again = bool(running)
         for arn, untold in catalog.transaction(suspects).items():

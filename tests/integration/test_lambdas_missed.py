@@ -260,6 +260,18 @@ def test_the_function_tells_of_a_lost_end_as_of_one_that_came(
     assert watch_executions.handler({}, CONTEXT) == {"followed": 0}
 
 
+def test_a_redrive_that_began_and_ended_between_two_looks_without_an_event_is_told(
+    run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable
+) -> None:
+    put(step_functions, run.placed, "FAILED", error="Catalog.Unavailable")
+    assert look(missed, catalog) == [(run.placed.association, "FAILED")]
+    later = NOW + timedelta(minutes=1)
+    ended_at = (later - EVENT_WITHIN).timestamp()
+    put(step_functions, run.placed, "FAILED", error="Storage.NotFound", redrive_count=1, stopped_at=ended_at)
+    assert look(missed, catalog, later) == [(run.placed.association, "FAILED")]
+    assert status_of(catalog, run) == ("FAILED", "Storage.NotFound", 1)
+
+
 @pytest.fixture
 def incomplete(run: Run, step_functions: StepFunctionsTable) -> str:
     """The ARN of an execution that ended long ago with a verdict, which it wrote itself, and whose event has not come."""
