@@ -3,7 +3,7 @@
 1. Every association is registered, so that each knows what is later than it.
 2. Every attempt is claimed and its outputs are collected, in the order of their jobs. What an attempt imported its job says;
    why it was made follows from what had been recorded before it. Attempts at whole parts do not look back, and go side by side.
-3. Every association is indexed, in order, some at once, and gets its verdict.
+3. Every association is indexed, in order, some at once, and gets its verdict. People were told of that when it was news.
 
 Each step may be repeated, so one that was broken off is done by the same command again. docs/replay.md names what cannot be
 known.
@@ -23,7 +23,8 @@ from console.planning import VERDICTS
 from console.stack import Stack
 from contract.keys import instances_prefix
 from contract.strict import ContractError
-from lambdas.catalog import Catalog, CatalogSettings, imports
+from lambdas.catalog import Catalog, CatalogSettings, associations, imports
+from lambdas.catalog.connection import Cursor
 from lambdas.catalog.imports import CLAIMED, COMPLETED
 from lambdas.errors import IngestError
 from lambdas.logic.claiming import NOT_STARTED, JobInput, Part, claim
@@ -180,11 +181,12 @@ class Rebuilding:
             )
             index_slice(self._catalog, self._stack.cloud.storage, wanted, self._issuers)
         run = one.run
+        arn = run.arn if run else self._stack.execution_arn(message.association)
         if run is None or run.status == "SUCCEEDED" or run.error in VERDICTS:
-            arn = run.arn if run else self._stack.execution_arn(message.association)
             self._reconcile(message.association, arn)
         if run is not None:
-            follow(self._catalog, self._stack.cloud.executions, run.arn)
+            follow(self._catalog, self._stack.cloud.executions, arn)
+        self._note_told(message.association, arn)
 
     def _reconcile(self, association: str, arn: str) -> None:
         try:
@@ -192,6 +194,14 @@ class Rebuilding:
         except IngestError as error:
             if type(error).__name__ not in VERDICTS:
                 raise
+
+    def _note_told(self, association: str, arn: str) -> None:
+        def work(cursor: Cursor) -> None:
+            end = associations.untold_end(cursor, association, arn)
+            if end is not None:
+                associations.note_told(cursor, association, end)
+
+        self._catalog.transaction(work)
 
     @property
     def _catalog(self) -> Catalog:

@@ -14,7 +14,7 @@ import pymysql
 import pytest
 
 from contract.keys import instances_prefix
-from lambdas.catalog import Catalog, CatalogSettings
+from lambdas.catalog import Catalog, CatalogSettings, orphans
 from lambdas.catalog.queries import Queries, connect
 from tests.support.associations import PlacedAssociation, Placer
 from tests.support.catalog import TABLES, everything
@@ -148,6 +148,8 @@ def test_many_at_once_give_the_same_rows_and_a_second_run_changes_none(
     original, rebuilt = rows_of(settings), rows_of(target)
     for table in set(COMPARED) - {"change_log"}:
         assert original[table] == rebuilt[table], table
+    with closing(Catalog(lambda: target)) as catalog:
+        assert catalog.transaction(orphans.untold) == []
     assert ahi_ingest(stack, "rebuild", "--into", target.database, "--resume").returncode == 0
     assert rows_of(target) == rebuilt
 

@@ -57,6 +57,24 @@ def test_the_cluster_is_encrypted_backed_up_and_cannot_be_deleted(production: En
         assert (cluster["DeletionPolicy"], cluster["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
+def test_the_cluster_stays_with_all_that_it_needs_and_the_rest_of_its_stack_goes(
+    production: Environment, smallest: Environment
+) -> None:
+    for environment in (production, smallest):
+        resources = environment.stacks["catalog"].body["Resources"].values()
+        stays = {one["Type"] for one in resources if one.get("DeletionPolicy") == "Retain"}
+        assert stays == {
+            "AWS::RDS::DBCluster",
+            "AWS::RDS::DBClusterParameterGroup",
+            "AWS::RDS::DBInstance",
+            "AWS::RDS::DBSubnetGroup",
+            "AWS::SecretsManager::Secret",
+            "AWS::SecretsManager::SecretTargetAttachment",  # whose removal takes host and port out of the secret
+        }
+        of_these = [one for one in resources if one["Type"] in stays]
+        assert {(one.get("DeletionPolicy"), one.get("UpdateReplacePolicy")) for one in of_these} == {("Retain", "Retain")}
+
+
 def test_the_catalog_speaks_tls_only_and_logs_no_statement(production: Environment) -> None:
     template = production.stacks["catalog"]
     ((_, group),) = template.of("AWS::RDS::DBClusterParameterGroup").items()

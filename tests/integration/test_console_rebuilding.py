@@ -12,10 +12,11 @@ import pydicom
 import pytest
 
 from console.aws import Cloud
-from console.history import Attempted
+from console.history import Attempted, Remembered
 from console.rebuilding import Rebuilding
 from console.stack import Stack
 from contract.keys import imports_prefix, instances_prefix, retries_prefix
+from lambdas.catalog import orphans
 from lambdas.catalog.imports import AttemptKey
 from lambdas.catalog.queries import Queries
 from lambdas.handlers.environment import storage
@@ -235,3 +236,16 @@ def test_an_attempt_after_one_without_a_job_is_rebuilt(
     jobs = Queries(catalog).import_jobs(placed.association)
     assert [(job.status, job.error) for job in jobs] == [("FAILED", "Import.NotStarted"), ("COMPLETED", None)]
     assert {one.import_status for one in Queries(catalog).stored_objects(placed.association)} == {"IMPORTED"}
+
+
+def test_people_are_not_told_of_what_was_news_long_ago(
+    aws: Aws, placer: Placer, catalog: Catalog, migrated_settings: CatalogSettings
+) -> None:
+    placed = placer.place(quarantined=[b"not DICOM"])
+    remembered = [Remembered(announcement=placed.announcement, run=None)]
+    stack = stack_of(aws, placed.bucket, migrated_settings)
+    with closing(Rebuilding(stack, migrated_settings, parse_issuers("{}"), at_once=1)) as rebuilding:
+        assert list(rebuilding.register(remembered)) == [None]
+        assert list(rebuilding.index(remembered)) == [None]
+    assert [row.status for row in Queries(catalog).associations()] == ["INCOMPLETE"]
+    assert catalog.transaction(orphans.untold) == []
