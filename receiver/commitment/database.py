@@ -29,10 +29,9 @@ CREATE TABLE IF NOT EXISTS instance (
     recorded_at REAL NOT NULL,          -- seconds since 1970
     UNIQUE (sop_instance, sop_class, quarantined)
 );
-CREATE TABLE IF NOT EXISTS upload (     -- associations that are not all in S3
+CREATE TABLE IF NOT EXISTS progress (   -- of associations whose folders are in the spool; `upload` is an earlier version's
     association TEXT PRIMARY KEY,
-    received INTEGER NOT NULL,
-    verified INTEGER NOT NULL,
+    in_s3 INTEGER NOT NULL,             -- so many of its first objects, in order of arrival
     changed_at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS request (
