@@ -123,6 +123,18 @@ class Database:
             self._connection.close()
 
 
+class ReadOnlyDatabase(Database):
+    """The file as it is, for a process that looks at it once, as whatever user: makes no file beside it, and changes none."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DatabaseError."""
+        self._path, self._lock = path, threading.Lock()
+        self._connection, self._inode = _open_read_only(path), _inode_of(path)
+
+    def _reopen(self, damage: sqlite3.Error | None = None) -> None:
+        """Leave a damaged file to the receiver."""
+
+
 def _is_damaged(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -160,6 +172,22 @@ def _open(path: Path, inode: int = 0, damage: sqlite3.Error | None = None) -> tu
             release()
     except (OSError, sqlite3.Error) as error:
         raise DatabaseError(f"{path.name}: {error}") from None
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Raises DatabaseError.
+
+    While a process has the file open, or died with it, the files of its write-ahead log are there, and are read as well.
+    Without them nobody has it open, and SQLite would make them, unless it is told that nobody writes.
+    """
+    try:
+        mode = "mode=ro&readonly_shm=1" if path.with_name(path.name + "-wal").exists() else "immutable=1"
+        uri = f"{path.absolute().as_uri()}?{mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseError(f"{path.name}: {error}") from None
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
 def _put_aside(path: Path, damage: sqlite3.Error) -> None:
