@@ -168,6 +168,7 @@ class CatalogStack(Stack):
         )
         cluster.add_rotation_single_user(
             automatically_after=Duration.days(_PASSWORD_DAYS),
+            rotate_immediately_on_update=False,  # which would be while the first migration logs in
             vpc_subnets=network.subnets,
             security_group=self._closed("Functions", network.functions),
         )

@@ -78,6 +78,24 @@ def test_the_handler_applies_what_is_missing(lambdas: None) -> None:
     assert migrate_catalog.handler({}, CONTEXT) == {"applied": []}
 
 
+def test_the_handler_waits_for_a_catalog_that_is_away_and_asks_for_its_password_again(
+    lambdas: None, migrated_settings: CatalogSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CatalogSettings] = []
+
+    def settings() -> CatalogSettings:
+        """The old password twice, as while it is rotated."""
+        now = migrated_settings if len(asked) > 1 else replace(migrated_settings, password="the old one")
+        asked.append(now)
+        return now
+
+    pauses: list[float] = []
+    monkeypatch.setattr(migrate_catalog, "catalog_settings", settings)
+    monkeypatch.setattr("lambdas.handlers.migrate_catalog.time.sleep", pauses.append)
+    assert migrate_catalog.handler({}, CONTEXT) == {"applied": []}
+    assert (len(asked), pauses) == (3, [2, 5])
+
+
 def test_a_catalog_that_cannot_be_reached_is_told_by_name(migrated_settings: CatalogSettings) -> None:
     away = CatalogSettings(host="127.0.0.1", port=1, user="u", password="p", database="d", tls="off")
     with pytest.raises(errors.CatalogUnavailableError):
