@@ -15,13 +15,14 @@ from typing import Protocol
 
 from contract.strict import ContractError
 from lambdas.adapters.aws import Execution
-from lambdas.catalog import Catalog, associations
+from lambdas.catalog import Catalog, associations, ledger
 from lambdas.catalog.associations import COMPLETE, INCOMPLETE, LEDGER_MISMATCH, RUNNING, ExecutionState
 from lambdas.catalog.connection import Cursor
 from lambdas.errors import IncompleteError, LedgerMismatchError
 from lambdas.logic.starting import parse_announcement
 
-# An execution succeeds by Reconcile's COMPLETE alone, and fails by its two errors only with these verdicts.
+# An execution succeeds by Reconcile's COMPLETE alone, and fails by its two errors only with these verdicts; of the catalog that
+# it wrote to.
 _STATUS: Mapping[str, str] = {
     "RUNNING": RUNNING,
     "PENDING_REDRIVE": RUNNING,
@@ -78,11 +79,22 @@ def follow_described(catalog: Catalog, execution: Execution) -> Followed:
 
     def work(cursor: Cursor) -> Followed:
         changed = write(cursor)
+        if changed and state.status == COMPLETE:
+            _look_at_ledger(cursor, message.association, state.execution_arn)
         ended = state.status != RUNNING
         untold = associations.untold_end(cursor, message.association, state.execution_arn) if ended else None
         return Followed(association=message.association, edge=message.edge, state=state, changed=changed, untold=untold)
 
     return catalog.transaction(work)
+
+
+def _look_at_ledger(cursor: Cursor, association: str, execution_arn: str) -> None:
+    """Take COMPLETE back where the ledger does not say so: the catalog may be another than the one that the execution wrote to,
+    since restored from a backup, or rebuilt while the execution ran."""
+    counts = ledger.counts(cursor, association)
+    if counts is not None and not (counts.balanced and counts.not_looked_at == 0):
+        name = LedgerMismatchError.__name__
+        associations.set_verdict(cursor, association, execution_arn, LEDGER_MISMATCH, name)
 
 
 def state_of(execution: Execution) -> ExecutionState:

@@ -131,7 +131,7 @@ def test_messages_come_back_while_step_functions_is_away(
         ({"status": "FAILED", "error": "Ingest.Incomplete"}, ("INCOMPLETE", "Ingest.Incomplete", 0)),
         ({"status": "TIMED_OUT"}, ("TIMED_OUT", "States.Timeout", 0)),
         ({"status": "ABORTED"}, ("ABORTED", None, 0)),
-        ({"status": "SUCCEEDED"}, ("COMPLETE", None, 0)),
+        ({"status": "SUCCEEDED"}, ("LEDGER_MISMATCH", "Ingest.LedgerMismatch", 0)),  # of a catalog that lost its rows
     ],
 )
 def test_the_row_follows_how_the_execution_ended(
@@ -141,6 +141,19 @@ def test_the_row_follows_how_the_execution_ended(
     arn = step_functions.put(run.placed.association, json.dumps(run.placed.document), **execution)  # type: ignore[arg-type]
     assert _follow(arn, execution["status"]) == run.placed.association
     assert _status(catalog, run.placed) == expected
+
+
+def test_a_restored_catalog_that_lost_an_association_shows_it_as_red_until_its_ledger_is_written_again(
+    aws: Aws, placed: PlacedAssociation, catalog: Catalog, step_functions: StepFunctionsTable
+) -> None:
+    arn = step_functions.put(placed.association, json.dumps(placed.document), status="SUCCEEDED")
+    assert _follow(arn, "SUCCEEDED") == placed.association
+    assert _status(catalog, placed) == ("LEDGER_MISMATCH", "Ingest.LedgerMismatch", 0)
+    restarted = f"{placed.association}.restart-1"
+    Run(aws=aws, placed=placed, name=restarted).all()
+    arn = step_functions.put(restarted, json.dumps(placed.document), status="SUCCEEDED")
+    _follow(arn, "SUCCEEDED")
+    assert _status(catalog, placed) == ("COMPLETE", None, 0)
 
 
 def test_the_association_is_taken_from_the_input_and_not_from_the_name(
