@@ -133,7 +133,11 @@ class Values:
         header = self._header
         try:
             return read_dataset(
-                BytesIO(header.data_set), header.implicit_vr, header.little_endian, specific_tags=[*header.elements]
+                BytesIO(header.data_set),
+                header.implicit_vr,
+                header.little_endian,
+                specific_tags=[*header.elements],
+                at_top_level=not header.implicit_vr,  # there pydicom would look for a VR in the first element's length
             )
         except Exception as error:  # noqa: BLE001 - whatever a broken object does to pydicom is that object's reason
             raise UnreadableError(f"pydicom cannot read it ({type(error).__name__})") from None
