@@ -21,6 +21,7 @@ from cdk.stacks.storage import StorageStack
 # Behaviour of the library that new projects should take. Here rather than in cdk.json, so that every way of synthesizing
 # gives the same template.
 _FEATURE_FLAGS = {
+    "@aws-cdk/aws-ec2:uniqueImdsv2TemplateName": True,  # or two EC2 edges' launch templates have one name
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-lambda:useCdkManagedLogGroup": True,
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,

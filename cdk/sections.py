@@ -64,8 +64,13 @@ class Network(Section):
     availability_zones: tuple[Annotated[str, matching("[a-z]{2}-[a-z]+-[0-9][a-z]")], ...] = Field(
         default=(), description='the zones of subnet_ids, in their order, such as ["eu-west-1a", "eu-west-1b"]'
     )
+    route_table_ids: tuple[Annotated[str, matching("rtb-[0-9a-f]+")], ...] = Field(
+        default=(), description='the route table of each of subnet_ids, in their order, such as ["rtb-1a", "rtb-1b"]'
+    )
     endpoints: bool = Field(
-        default=True, description="false when the existing VPC has endpoints for S3, Secrets Manager and Step Functions, or NAT"
+        default=True,
+        description="false when the existing VPC has NAT, or endpoints for S3, Secrets Manager, SNS and Step Functions, "
+        "and those of receivers in it that docs/deploy.md lists",
     )
 
     @model_validator(mode="after")
@@ -76,6 +81,11 @@ class Network(Section):
             )
         if len(self.subnet_ids) != len(self.availability_zones):
             raise ValueError("network.availability_zones must name the zone of each of network.subnet_ids, in their order.")
+        if self.vpc == "existing" and self.endpoints and len(self.route_table_ids) != len(self.subnet_ids):
+            raise ValueError(
+                "network.endpoints is true: give the route table of each of network.subnet_ids in network.route_table_ids, for "
+                "the gateway to S3; or set network.endpoints = false, where the VPC has what is called."
+            )
         if self.vpc != "existing" and self.vpc_id:
             raise ValueError('network.vpc_id names a VPC: set network.vpc = "existing", or remove it.')
         return self
@@ -113,6 +123,11 @@ class Storage(Section):
     def _consistent(self) -> Self:
         if self.existing and not self.bucket_name:
             raise ValueError("storage.existing is true: name the bucket in storage.bucket_name.")
+        if self.existing and self.encryption == "kms" and not self.kms_key_arn:
+            raise ValueError(
+                "storage.existing is true: name the key that encrypts the bucket in storage.kms_key_arn, or set "
+                'storage.encryption = "s3" where S3\'s own keys do.'
+            )
         if self.kms_key_arn and self.encryption != "kms":
             raise ValueError('storage.kms_key_arn names a key: set storage.encryption = "kms", or remove it.')
         return self

@@ -19,10 +19,12 @@ from console.stack import Stack
 from contract.keys import IMPORTS_PREFIX, MANIFESTS_PREFIX, parse_manifest_key, parse_outputs_folder
 from contract.manifest import AssociationManifest
 from contract.message import InboundMessage
-from contract.strict import from_json
+from contract.strict import ContractError, from_json
 from lambdas.catalog.associations import Announcement
 from lambdas.catalog.imports import COMPLETED, FAILED, AttemptKey
 from lambdas.errors import AlreadyRunningError
+from lambdas.logic.claiming import JobInput
+from lambdas.logic.outputs import job_input
 
 _OUTPUT_MANIFEST = "job-output-manifest.json"
 
@@ -43,6 +45,7 @@ class Attempted:
     at: datetime
     execution_arn: str
     opened_by: Mapping[str, Any]
+    input: JobInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,24 +81,34 @@ def attempts(stack: Stack) -> list[Attempted]:
     imaging = stack.cloud.import_jobs(stack.datastore_id)
     jobs = {job.id: job for job in imaging.all()}
     drivers = _drivers(stack)
+    below = stack.cloud.objects.below(stack.bucket, IMPORTS_PREFIX)
+    manifests = [one for one in below if one.key.endswith(f"/{_OUTPUT_MANIFEST}")]
+    uris = [f"s3://{stack.bucket}/{one.key.removesuffix(_OUTPUT_MANIFEST)}" for one in manifests]
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        inputs = list(pool.map(lambda uri: _input(stack, uri), uris))
     found = []
-    for one in stack.cloud.objects.below(stack.bucket, IMPORTS_PREFIX):
-        if one.key.endswith(f"/{_OUTPUT_MANIFEST}"):
-            folder = one.key.removesuffix(_OUTPUT_MANIFEST)
-            job_id = folder.rstrip("/").rpartition("-")[2]
-            known = jobs.get(job_id)
-            submitted_at = known.submitted_at if known else one.modified_at
-            job = Job(id=job_id, status=COMPLETED, submitted_at=submitted_at, message="")
-            found.append(_attempted(job, f"s3://{stack.bucket}/{folder}", drivers))
+    for one, uri, told in zip(manifests, uris, inputs, strict=True):
+        job_id = uri.rstrip("/").rpartition("-")[2]
+        known = jobs.get(job_id)
+        submitted_at = known.submitted_at if known else one.modified_at
+        job = Job(id=job_id, status=COMPLETED, submitted_at=submitted_at, message="")
+        found.append(_attempted(job, uri, told, drivers))
     for job in jobs.values():
         if job.status == FAILED:
-            uri = imaging.output_s3_uri(job.id)
+            input_s3_uri, uri = imaging.s3_uris(job.id)
             if uri.startswith(f"s3://{stack.bucket}/{IMPORTS_PREFIX}"):
-                found.append(_attempted(job, uri, drivers))
+                found.append(_attempted(job, uri, JobInput(s3_uri=input_s3_uri), drivers))
     return sorted(found, key=lambda one: (one.at, one.key.association, one.key.part, one.key.attempt))
 
 
-def _attempted(job: Job, uri: str, drivers: Mapping[AttemptKey, Sequence[Run]]) -> Attempted:
+def _input(stack: Stack, uri: str) -> JobInput:
+    try:
+        return job_input(stack.cloud.storage, uri)
+    except ContractError:
+        return JobInput()
+
+
+def _attempted(job: Job, uri: str, told: JobInput, drivers: Mapping[AttemptKey, Sequence[Run]]) -> Attempted:
     edge, association, part, attempt = parse_outputs_folder(uri.split("/", 3)[3])
     key = AttemptKey(association=association, part=part, attempt=attempt)
     runs = drivers.get(key, ())
@@ -109,6 +122,7 @@ def _attempted(job: Job, uri: str, drivers: Mapping[AttemptKey, Sequence[Run]]) 
         at=job.submitted_at,
         execution_arn=runs[-1].arn if runs else "",
         opened_by=runs[0].input if runs else {},
+        input=told,
     )
 
 

@@ -1,9 +1,9 @@
 """`ahi-ingest rebuild`: the catalog again, of what S3, HealthImaging and Step Functions remember, by the Lambdas' own logic.
 
 1. Every association is registered, so that each knows what is later than it.
-2. Every attempt is claimed and its outputs are collected, in the order of their jobs: what an attempt left out, and why it was
-   made, follows from what had been recorded before it. Attempts at whole parts do not look back, and go side by side.
-3. Every association is indexed, in order, some at once, and gets its verdict.
+2. Every attempt is claimed and its outputs are collected, in the order of their jobs. What an attempt imported its job says;
+   why it was made follows from what had been recorded before it. Attempts at whole parts do not look back, and go side by side.
+3. Every association is indexed, in order, some at once, and gets its verdict. People were told of that when it was news.
 
 Each step may be repeated, so one that was broken off is done by the same command again. docs/replay.md names what cannot be
 known.
@@ -21,12 +21,13 @@ from typing import TypeVar
 from console.history import Attempted, Remembered
 from console.planning import VERDICTS
 from console.stack import Stack
-from contract.keys import retries_prefix
+from contract.keys import instances_prefix
 from contract.strict import ContractError
-from lambdas.catalog import Catalog, CatalogSettings, imports
-from lambdas.catalog.imports import CLAIMED, COMPLETED, AttemptKey
+from lambdas.catalog import Catalog, CatalogSettings, associations, imports
+from lambdas.catalog.connection import Cursor
+from lambdas.catalog.imports import CLAIMED, COMPLETED
 from lambdas.errors import IngestError
-from lambdas.logic.claiming import NOT_STARTED, Part, claim
+from lambdas.logic.claiming import NOT_STARTED, JobInput, Part, claim
 from lambdas.logic.following import follow
 from lambdas.logic.importing import record_failure
 from lambdas.logic.indexing import Slice, index_slice
@@ -61,7 +62,7 @@ class Rebuilding:
         self._local = threading.local()
         self._catalogs: list[Catalog] = []
         self._plans: dict[str, Plan] = {}
-        self._known: set[AttemptKey] = set()
+        self._made: dict[tuple[str, int], dict[int, JobInput]] = {}
 
     def register(self, remembered: Sequence[Remembered]) -> Iterator[NotRebuilt | None]:
         """Write the rows of associations; something, or None, for each as it is done. So do the others."""
@@ -69,12 +70,16 @@ class Rebuilding:
 
     def import_(self, attempts: Sequence[Attempted]) -> Iterator[NotRebuilt | None]:
         """Claim every attempt and record its results."""
-        self._known = {one.key for one in attempts}
+        for one in attempts:
+            self._made.setdefault(_part(one), {})[one.key.attempt] = one.input
+        unexplained: list[Attempted] = []
         for batch in self._batches(attempts):
             problems = [self._guarded(self._claim, one, one.key.association) for one in batch]
             claimed = [one for one, problem in zip(batch, problems, strict=True) if problem is None]
-            yield from (problem for problem in problems if problem is not None)
+            unexplained += (one for one, problem in zip(batch, problems, strict=True) if problem is not None)
             yield from self._side_by_side(self._collect, claimed, lambda one: one.key.association)
+        for one in unexplained:  # by what was recorded after it, perhaps: that was indexed by then, and imported later
+            yield self._guarded(self._claim_and_collect, one, one.key.association)
 
     def index(self, remembered: Sequence[Remembered]) -> Iterator[NotRebuilt | None]:
         """Index every association, and give it its verdict."""
@@ -108,13 +113,13 @@ class Rebuilding:
             yield batch
 
     def _staged(self, one: Attempted) -> bool:
-        prefix = retries_prefix(one.edge, *_part(one), one.key.attempt)
-        return next(self._stack.cloud.objects.below(self._stack.bucket, prefix), None) is not None
+        return one.input.s3_uri != f"s3://{self._stack.bucket}/{instances_prefix(one.edge, *_part(one))}"
 
     def _claim(self, one: Attempted) -> None:
         key = one.key
         if self._catalog.transaction(lambda cursor: imports.exists(cursor, key)):
             return  # by a run that was broken off
+        why = ContractError(f"part {key.part}, attempt {key.attempt}: nothing that is known calls for it")
         for force, failed_only in _asked(one):
             part = Part(
                 association=key.association,
@@ -124,17 +129,25 @@ class Rebuilding:
                 force=force,
                 failed_only=failed_only,
             )
-            if self._claim_as(part, one) == key.attempt:
-                return
-        raise ContractError(f"part {key.part}, attempt {key.attempt}: nothing that is known calls for it")
+            try:
+                if self._claim_as(part, one) == key.attempt:
+                    return
+            except ContractError as error:
+                why = error
+        raise why
+
+    def _claim_and_collect(self, one: Attempted) -> None:
+        self._claim(one)
+        self._collect(one)
 
     def _claim_as(self, part: Part, one: Attempted) -> int:
         """Claim by what was asked; an attempt before it of which nobody knows a job gives way, as it did then."""
+        made = self._made[_part(one)]
         while True:
-            claimed = claim(self._catalog, self._stack.cloud.storage, part, execution_arn=one.execution_arn)
-            unknown = replace(one.key, attempt=claimed.attempt)
-            if claimed.status != CLAIMED or claimed.attempt >= one.key.attempt or unknown in self._known:
+            claimed = claim(self._catalog, self._stack.cloud.storage, part, execution_arn=one.execution_arn, made=made)
+            if claimed.status != CLAIMED or claimed.attempt >= one.key.attempt or claimed.attempt in made:
                 return claimed.attempt
+            unknown = replace(one.key, attempt=claimed.attempt)
             give_up = partial(imports.give_up, key=unknown, error=NOT_STARTED, cause="no job of it is known")
             if not self._catalog.transaction(give_up):
                 return claimed.attempt
@@ -168,11 +181,12 @@ class Rebuilding:
             )
             index_slice(self._catalog, self._stack.cloud.storage, wanted, self._issuers)
         run = one.run
+        arn = run.arn if run else self._stack.execution_arn(message.association)
         if run is None or run.status == "SUCCEEDED" or run.error in VERDICTS:
-            arn = run.arn if run else self._stack.execution_arn(message.association)
             self._reconcile(message.association, arn)
         if run is not None:
-            follow(self._catalog, self._stack.cloud.executions, run.arn)
+            follow(self._catalog, self._stack.cloud.executions, arn)
+        self._note_told(message.association, arn)
 
     def _reconcile(self, association: str, arn: str) -> None:
         try:
@@ -180,6 +194,14 @@ class Rebuilding:
         except IngestError as error:
             if type(error).__name__ not in VERDICTS:
                 raise
+
+    def _note_told(self, association: str, arn: str) -> None:
+        def work(cursor: Cursor) -> None:
+            end = associations.untold_end(cursor, association, arn)
+            if end is not None:
+                associations.note_told(cursor, association, end)
+
+        self._catalog.transaction(work)
 
     @property
     def _catalog(self) -> Catalog:

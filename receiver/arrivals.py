@@ -44,10 +44,15 @@ class Arrivals:
         self._in_s3[arrival] = True
 
     @property
+    def first_in_s3(self) -> int:
+        """So many of the first are all in S3."""
+        self._oldest = self._in_s3.find(False, self._oldest) % (len(self) + 1)  # -1: past the last
+        return self._oldest
+
+    @property
     def oldest_received_at(self) -> datetime | None:
         """When the oldest object arrived that is not in S3; None when all are."""
-        self._oldest = self._in_s3.find(False, self._oldest) % (len(self) + 1)  # -1: past the last
-        return self.received_at(self._oldest) if self._oldest < len(self) else None
+        return self.received_at(oldest) if (oldest := self.first_in_s3) < len(self) else None
 
 
 def microseconds(at: datetime) -> int:

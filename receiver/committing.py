@@ -11,8 +11,10 @@ from receiver.commitment.imports import ImportService
 from receiver.commitment.ledger import Ledger
 from receiver.commitment.requests import Requests
 from receiver.commitment.service import Commitments
+from receiver.filesystem import LocalFileSystem
 from receiver.listening import client_tls_of
 from receiver.settings import Settings
+from receiver.spool.view import SpoolView
 
 DATABASE_NAME = "commitment.sqlite"
 _SECONDS_PER_DAY = 86_400.0
@@ -49,6 +51,7 @@ class StorageCommitment:
         self.provider = Commitments(
             self.ledger,
             requests,
+            SpoolView(settings.spool, LocalFileSystem()),
             settings.commitment_peers,
             deadline_seconds=settings.commitment_deadline_seconds,
             retry_max_seconds=settings.commitment_retry_max_seconds,

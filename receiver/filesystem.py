@@ -177,6 +177,21 @@ class LocalFileSystem:
         return release
 
 
+def is_locked(path: Path) -> bool:
+    """Whether someone holds a file's lock (`FileSystem.lock`). Makes no file where there is none. Raises OSError."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 class UnsyncedFileSystem(LocalFileSystem):
     """The same without any sync: a crash of the machine loses what was acknowledged. For benchmarks."""
 

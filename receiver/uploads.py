@@ -55,11 +55,8 @@ class _NextObject:
 class UploadLedger(Protocol):
     """Who remembers what S3 has, for storage commitment. Called from several threads; `finish` alone waits for a disk."""
 
-    def received(self, association: str) -> None:
-        """One more object of an association is to be uploaded."""
-
-    def verified(self, association: str, verified: VerifiedObject) -> None:
-        """S3 has one more object."""
+    def verified(self, association: str, verified: VerifiedObject, *, in_s3: int) -> None:
+        """S3 has one more object, and of the association now the first `in_s3` in order of arrival."""
 
     def finish(self, association: str, objects: Iterable[VerifiedObject]) -> None:
         """All of an association is in S3, durably remembered when this returns.
@@ -180,8 +177,6 @@ class AssociationUpload:
             if confirmed is not None:
                 self._confirmations[len(self._arrivals)] = confirmed
             self._arrivals.add(stored)
-        if self.uploads.ledger is not None:
-            self.uploads.ledger.received(self.association)
         self.uploads.submit(self._next)
 
     def take(self) -> _ObjectTask:
@@ -244,11 +239,10 @@ class AssociationUpload:
             self._done += len(done)
             for one in done:
                 self._arrivals.is_now_in_s3(one.arrival)
-            confirmed = [self._confirmations.pop(one.arrival, None) for one in done]
-            if self.uploads.ledger is not None:
-                for one in done:
+                if self.uploads.ledger is not None:
                     assert one.verified is not None  # noqa: S101 - it was placed
-                    self.uploads.ledger.verified(self.association, one.verified)
+                    self.uploads.ledger.verified(self.association, one.verified, in_s3=self._arrivals.first_in_s3)
+            confirmed = [self._confirmations.pop(one.arrival, None) for one in done]
             complete = self._finishing and self._done == len(self._arrivals)
         for event in confirmed:
             if event is not None:

@@ -30,7 +30,8 @@ _Steps = Generator[tuple[int, int], bytes, None]
 
 SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = (0x0008, 0x0016), (0x0008, 0x0018), (0x0020, 0x000D), (0x0020, 0x000E)
 _UNDEFINED = 0xFFFFFFFF
-_UID_MAX_BYTES = 4096
+_UID_FIELD_MAX_BYTES = 4096  # with its padding
+_UID_MAX_BYTES = 512  # as of a command's; PS3.5 9.1 has 64, HealthImaging imports 256 characters: memory holds no more
 _DEPTH_MAX = 64
 _PADDING = bytes(8)  # some writers fill their last block, and no data set has an element (0000,0000)
 _PACKED_PIECE_BYTES, _INFLATED_PIECE_BYTES = 16 * 1024, 64 * 1024
@@ -220,9 +221,10 @@ class _Elements:
                 passed = length
 
     def _keep_uid(self, tag: bytes, length: int) -> _Steps:
-        if length > _UID_MAX_BYTES:
-            raise _UnreadableError("a UID of more than 4096 bytes")
-        self.uids[self._wanted[tag]] = uid_from_wire((yield 0, length))
+        uid = uid_from_wire((yield 0, length)) if length <= _UID_FIELD_MAX_BYTES else None
+        if uid is None or len(uid) > _UID_MAX_BYTES:
+            raise _UnreadableError(f"a UID of more than {_UID_MAX_BYTES} bytes")
+        self.uids[self._wanted[tag]] = uid
 
     def _leave(self, nesting: list[tuple[bool, bool]], delimiter: bytes) -> None:
         of_elements = nesting[-1][0]

@@ -155,13 +155,14 @@ def of_catalog(config: Config) -> Iterator[AlarmSpec]:
     """The cluster, where it is this environment's own."""
     if not config.catalog.new:
         return
-    yield AlarmSpec(
-        name="catalog-connections",
-        says="The catalog's connections are almost used up: lower quotas.lambda_concurrency, or raise max_capacity.",
-        metric=of_cluster(config, "DatabaseConnections"),
-        threshold=config.catalog.connections * 9 // 10,
-        periods=3,
-    )
+    if config.catalog.connections:
+        yield AlarmSpec(
+            name="catalog-connections",
+            says="The catalog's connections are almost used up: lower quotas.lambda_concurrency, or raise max_capacity.",
+            metric=of_cluster(config, "DatabaseConnections"),
+            threshold=config.catalog.connections * 9 // 10,
+            periods=3,
+        )
     yield AlarmSpec(
         name="catalog-capacity",
         says="The catalog is at its capacity: raise catalog.max_capacity.",

@@ -13,6 +13,22 @@ def make_topic(scope: Construct, construct_id: str, *, topic_name: str, key: kms
     return sns.Topic(scope, construct_id, topic_name=topic_name, enforce_ssl=True, master_key=key)
 
 
+def let_alarms_publish(topic: sns.Topic, *, account: str) -> None:
+    """A topic with a policy of its own, as this one that refuses plain HTTP, does not let this account's alarms in by itself.
+
+    Source: SNS guide, "Allow publish from CloudWatch alarms", for one account.
+    """
+    topic.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AlarmsArePublished",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["sns:Publish"],
+            resources=[topic.topic_arn],
+            conditions={"StringEquals": {"aws:SourceAccount": account}},
+        )
+    )
+
+
 def grant_publish(topic: sns.ITopic, grantee: iam.IGrantable, *, key: kms.IKey | None) -> None:
     """Let `grantee` publish. The key's policy knows this environment already (cdk/stacks/storage.py)."""
     principal = grantee.grant_principal

@@ -9,6 +9,7 @@ from aws_cdk import CfnOutput, Duration, Environment, RemovalPolicy, Stack, Toke
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
+from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from cdk.bundle import CA_FILE, Bundle
@@ -22,6 +23,14 @@ _FUNCTIONS_USER = "ahi_ingest_functions"
 _MIGRATION = Duration.minutes(14)  # Lambda's limit is 15, and CloudFormation's provider has to hear the end
 _PASSWORD_DAYS = 30
 _IDLE_SECONDS = 120
+_STAY_WITH_THE_CLUSTER = (
+    rds.CfnDBClusterParameterGroup,
+    secretsmanager.CfnSecret,
+    secretsmanager.CfnSecretTargetAttachment,
+)
+"""What CDK deletes with the stack though the cluster is retained. A parameter group in use cannot be deleted, so that the stack
+could not be either. Nobody logs in without the secret, and the removal of its attachment takes host and port out of it
+(CloudFormation's reference, "AWS::SecretsManager::SecretTargetAttachment")."""
 
 
 class CatalogStack(Stack):
@@ -159,9 +168,13 @@ class CatalogStack(Stack):
         )
         cluster.add_rotation_single_user(
             automatically_after=Duration.days(_PASSWORD_DAYS),
+            rotate_immediately_on_update=False,  # which would be while the first migration logs in
             vpc_subnets=network.subnets,
             security_group=self._closed("Functions", network.functions),
         )
+        for one in cluster.node.find_all():
+            if isinstance(one, _STAY_WITH_THE_CLUSTER):
+                one.apply_removal_policy(RemovalPolicy.RETAIN)
         return cluster
 
     def _closed(self, construct_id: str, group: ec2.ISecurityGroup) -> ec2.ISecurityGroup:

@@ -298,7 +298,12 @@ class IngestStack(Stack):
         datastore = self.format_arn(service="medical-imaging", resource="datastore", resource_name=self._datastore_id)
         import_.add_to_policy(
             iam.PolicyStatement(
-                actions=["medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"], resources=[datastore]
+                actions=[
+                    "medical-imaging:StartDICOMImportJob",
+                    "medical-imaging:GetDICOMImportJob",
+                    "medical-imaging:ListDICOMImportJobs",
+                ],
+                resources=[datastore],
             )
         )
         import_.add_to_policy(

@@ -86,6 +86,7 @@ class NetworkStack(Stack):
             vpc_id=network.vpc_id,
             availability_zones=list(network.availability_zones),
             isolated_subnet_ids=list(network.subnet_ids),
+            isolated_subnet_route_table_ids=list(network.route_table_ids) or None,
         )
 
     def _private_subnets(self) -> list[ec2.ISubnet]:

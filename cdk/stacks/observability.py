@@ -14,7 +14,7 @@ from constructs import Construct
 from cdk.components import alarms
 from cdk.components.dashboard import make_dashboard
 from cdk.components.queues import QueueNames
-from cdk.components.topic import make_topic
+from cdk.components.topic import let_alarms_publish, make_topic
 from cdk.config import Config
 
 
@@ -31,6 +31,7 @@ class ObservabilityStack(Stack):
             env=Environment(region=config.region),
         )
         topic = make_topic(self, "Alarms", topic_name=f"{config.prefix}-alarms", key=key)
+        let_alarms_publish(topic, account=self.account)
         if config.operations.alarm_email:
             topic.add_subscription(subscriptions.EmailSubscription(config.operations.alarm_email))
         made: list[cloudwatch.IAlarm] = []

@@ -42,8 +42,8 @@ class ImportJobs:
                         message=one.get("message", ""),
                     )
 
-    def output_s3_uri(self, job_id: str) -> str:
-        """The folder of a job's outputs."""
+    def s3_uris(self, job_id: str) -> tuple[str, str]:
+        """The prefix that a job imports, and the folder of its outputs."""
         with told("medical-imaging:GetDICOMImportJob"):
             answer = self._client.get_dicom_import_job(datastoreId=self._datastore_id, jobId=job_id)
-        return answer["jobProperties"]["outputS3Uri"]
+        return answer["jobProperties"]["inputS3Uri"], answer["jobProperties"]["outputS3Uri"]

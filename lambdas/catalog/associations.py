@@ -3,6 +3,8 @@
 The lease is the column `execution_arn`: the execution that may write the association's status. It changes hands only by
 `take_lease`, from a holder that the caller has named. The status is RUNNING while that execution runs; then one of the
 verdicts, which reconciling writes, or how the execution ended, which following it writes.
+
+Whoever writes a status empties `told_at`; it is set once people were told of the end that stands there.
 """
 
 from __future__ import annotations
@@ -53,23 +55,25 @@ _HOLDER = "SELECT execution_arn FROM association WHERE association = %s"
 _TAKE_LEASE = """
 UPDATE association
 SET redrive_count = IF(execution_arn = %(execution_arn)s, redrive_count, 0),
-    execution_arn = %(execution_arn)s, status = 'RUNNING', error = NULL, status_changed_at = UTC_TIMESTAMP(3)
+    execution_arn = %(execution_arn)s, status = 'RUNNING', error = NULL, status_changed_at = UTC_TIMESTAMP(3), told_at = NULL
 WHERE association = %(association)s AND execution_arn <=> %(holder)s
 """
 
 _VERDICT = """
 UPDATE association
-SET status = %(status)s, error = %(error)s, status_changed_at = UTC_TIMESTAMP(3)
+SET status = %(status)s, error = %(error)s, status_changed_at = UTC_TIMESTAMP(3), told_at = NULL
 WHERE association = %(association)s AND execution_arn = %(execution_arn)s
 """
 
-# A verdict gives way to the run after it only; RUNNING, whose event may come late, to a run that is newer.
+# A verdict gives way to the run after it only; RUNNING, whose event may come late, to a run that is newer. What stands there
+# already is not written again: people may have been told of it.
 _FOLLOW = """
 UPDATE association
-SET status = %(status)s, error = %(error)s, redrive_count = %(redrive_count)s, status_changed_at = UTC_TIMESTAMP(3)
+SET status = %(status)s, error = %(error)s, redrive_count = %(redrive_count)s, status_changed_at = UTC_TIMESTAMP(3),
+    told_at = NULL
 WHERE association = %(association)s AND execution_arn = %(execution_arn)s
   AND (redrive_count < %(redrive_count)s
-       OR (redrive_count = %(redrive_count)s AND %(status)s <> 'RUNNING'
+       OR (redrive_count = %(redrive_count)s AND status <> %(status)s AND %(status)s <> 'RUNNING'
            AND (status NOT IN ('COMPLETE', 'INCOMPLETE', 'LEDGER_MISMATCH')
                 OR %(status)s IN ('COMPLETE', 'INCOMPLETE', 'LEDGER_MISMATCH'))))
 """
@@ -80,6 +84,19 @@ INSERT INTO association
      redrive_count, registered_at, status_changed_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))
 ON DUPLICATE KEY UPDATE association = VALUES(association)
+"""
+
+_UNTOLD = """
+SELECT execution_arn, redrive_count, status, error
+FROM association
+WHERE association = %s AND execution_arn = %s AND told_at IS NULL AND status NOT IN ('REGISTERED', 'RUNNING')
+"""
+
+_TOLD = """
+UPDATE association
+SET told_at = UTC_TIMESTAMP(3)
+WHERE association = %(association)s AND execution_arn = %(execution_arn)s AND redrive_count = %(redrive_count)s
+  AND status = %(status)s
 """
 
 _ORIGIN = "SELECT `sequence`, sent_at_ms, calling_ae FROM association WHERE association = %s"
@@ -176,6 +193,23 @@ def follow(cursor: Cursor, association: str, state: ExecutionState) -> bool:
         "error": state.error,
     }
     return cursor.execute(_FOLLOW, arguments) == 1
+
+
+def untold_end(cursor: Cursor, association: str, execution_arn: str) -> ExecutionState | None:
+    """The end that the row says, if the execution holds the lease and nobody was told of that end."""
+    row = cursor.row(_UNTOLD, (association, execution_arn))
+    return None if row is None else ExecutionState(**row)
+
+
+def note_told(cursor: Cursor, association: str, state: ExecutionState) -> None:
+    """People were told of this end; nothing is noted where the row says another by now."""
+    arguments = {
+        "association": association,
+        "execution_arn": state.execution_arn,
+        "redrive_count": state.redrive_count,
+        "status": state.status,
+    }
+    cursor.execute(_TOLD, arguments)
 
 
 def note_unregistered(cursor: Cursor, announcement: Announcement, state: ExecutionState) -> None:

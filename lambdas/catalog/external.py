@@ -4,7 +4,8 @@ A row is a version of an S3 object: versions never change, so an event may come 
 the association `external`, which has no row of its own, no part and no manifest.
 
 Which of two objects with one UID counts is decided as among associations, by time: that at which S3 finished the upload. The
-versions of one key are in the order of S3's `sequencer`, whatever their times.
+versions of one key are in the order of S3's `sequencer`, whatever their times. So are its removals, each of which is kept in
+`external_removal`: its event may come before that of what it removed.
 """
 
 from __future__ import annotations
@@ -29,11 +30,27 @@ SET removed_at = IF(sequencer <=> %(sequencer)s, removed_at, NULL),
 WHERE object_hash = %(object_hash)s
 """
 
-_REMOVE = """
+_REMOVAL = """
+INSERT INTO external_removal (removed_hash, sequencer, removed_at)
+VALUES (%s, %s, %s)
+ON DUPLICATE KEY UPDATE removed_at = VALUES(removed_at)
+"""
+
+# A creation and a removal of one key may be written at once. Each writes its own, and then waits for the other's: whichever
+# looks last sees both. Without this a subquery reads past what is not committed, and so does an UPDATE without an index.
+_WAIT_FOR_VERSIONS = "SELECT object_hash FROM stored_object WHERE key_hash = %s FOR UPDATE"
+_WAIT_FOR_REMOVALS = "SELECT sequencer FROM external_removal WHERE removed_hash IN %s FOR UPDATE"
+
+# COALESCE for rows that were removed before removals were kept.
+_MARK_REMOVED = """
 UPDATE stored_object
-SET removed_at = COALESCE(removed_at, %(at)s)
-WHERE key_hash = %(key_hash)s AND sequencer < %(sequencer)s
-  AND (%(hides_all)s OR version_id <=> %(version_id)s)
+SET removed_at = COALESCE(
+    (SELECT MIN(external_removal.removed_at)
+        FROM external_removal
+        WHERE external_removal.removed_hash IN (stored_object.key_hash, stored_object.object_hash)
+          AND external_removal.sequencer > stored_object.sequencer),
+    removed_at)
+WHERE key_hash = %s
 """
 
 
@@ -109,7 +126,7 @@ def order(cursor: Cursor, version: Version) -> str | None:
 
 
 def write(cursor: Cursor, indexed: IndexedObject, version: Version) -> None:
-    """Upsert the rows of one version, and what its event says of it."""
+    """Upsert the rows of one version, and what events say of it: its own, and those of later removals that came before it."""
     write_indexed(cursor, [indexed])
     cursor.execute(
         _SET_VERSION,
@@ -120,20 +137,15 @@ def write(cursor: Cursor, indexed: IndexedObject, version: Version) -> None:
             "key_hash": version.key_hash,
         },
     )
+    cursor.rows(_WAIT_FOR_REMOVALS, ([version.key_hash, version.object_hash],))
+    cursor.execute(_MARK_REMOVED, (version.key_hash,))
 
 
-def remove(cursor: Cursor, removed: Version, *, hides_all: bool) -> int:
-    """Note that a version was deleted, or that a delete marker hides all before it; how many rows were noted.
-
-    The rows stay: the catalog forgets nothing.
+def remove(cursor: Cursor, removed: Version, *, hides_all: bool) -> None:
+    """Note that a version was deleted, or that a delete marker hides all before it: those that are known, and those whose
+    events are still to come. The rows stay: the catalog forgets nothing.
     """
-    return cursor.execute(
-        _REMOVE,
-        {
-            "at": removed.at,
-            "key_hash": removed.key_hash,
-            "sequencer": removed.sequencer,
-            "version_id": removed.version_id,
-            "hides_all": hides_all,
-        },
-    )
+    removed_hash = removed.key_hash if hides_all else removed.object_hash
+    cursor.execute(_REMOVAL, (removed_hash, removed.sequencer, removed.at))
+    cursor.rows(_WAIT_FOR_VERSIONS, (removed.key_hash,))
+    cursor.execute(_MARK_REMOVED, (removed.key_hash,))

@@ -15,6 +15,7 @@ from lambdas.catalog.keys import object_hash
 from lambdas.catalog.objects import LISTED_COLUMNS, Listed
 
 CLAIMED = "CLAIMED"
+SUBMITTED = "SUBMITTED"
 COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 IMPORTED = "IMPORTED"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from lambdas.catalog.associations import ExecutionState
 from lambdas.catalog.connection import Cursor
 
 
@@ -58,6 +59,15 @@ class OpenAssociation:
     status_changed_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UntoldAssociation:
+    """An association whose row says an end that nobody was told of."""
+
+    association: str
+    edge: str
+    end: ExecutionState
+
+
 _FOUND = """
 INSERT INTO orphan (kind, association, edge, detail, since, first_seen_at, last_seen_at, settled_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
@@ -76,12 +86,18 @@ ORDER BY last_seen_at DESC, association, kind
 _SETTLE = "UPDATE orphan SET settled_at = %(now)s WHERE settled_at IS NULL AND last_seen_at < %(now)s"
 
 _KNOWN = "SELECT association FROM association WHERE edge = %s AND association >= %s"
-_KNOWN_OF = "SELECT association FROM association WHERE association IN %s"
 
 _COLUMNS = "SELECT association, edge, bucket, sent_at_ms, execution_arn, status_changed_at FROM association"
 _OPEN = f"{_COLUMNS} WHERE status IN ('REGISTERED', 'RUNNING') AND status_changed_at < %s ORDER BY association"
 _ENDED_BUT_HELD = f"""{_COLUMNS}
 WHERE status NOT IN ('REGISTERED', 'RUNNING', 'COMPLETE') AND execution_arn IN %s
+ORDER BY association
+"""
+
+_UNTOLD = """
+SELECT association, edge, execution_arn, redrive_count, status, error
+FROM association
+WHERE told_at IS NULL AND status NOT IN ('REGISTERED', 'RUNNING') AND execution_arn IS NOT NULL
 ORDER BY association
 """
 
@@ -106,11 +122,6 @@ def known(cursor: Cursor, edge: str, first: str) -> set[str]:
     return {row["association"] for row in cursor.rows(_KNOWN, (edge, first))}
 
 
-def known_of(cursor: Cursor, associations: Collection[str]) -> set[str]:
-    """Those of the associations that have a row."""
-    return {row["association"] for row in cursor.rows(_KNOWN_OF, (list(associations),))} if associations else set()
-
-
 def open_since(cursor: Cursor, before: datetime) -> list[OpenAssociation]:
     """The associations that have been open since before then (UTC)."""
     return [OpenAssociation(**row) for row in cursor.rows(_OPEN, (before,))]
@@ -119,6 +130,14 @@ def open_since(cursor: Cursor, before: datetime) -> list[OpenAssociation]:
 def ended_but_held_by(cursor: Cursor, execution_arns: Collection[str]) -> list[OpenAssociation]:
     """The associations whose row says that they ended badly, though one of these executions holds their lease."""
     return [OpenAssociation(**row) for row in cursor.rows(_ENDED_BUT_HELD, (list(execution_arns),))] if execution_arns else []
+
+
+def untold(cursor: Cursor) -> list[UntoldAssociation]:
+    """The associations that have ended, some of them just now, without anybody being told."""
+    return [
+        UntoldAssociation(association=row.pop("association"), edge=row.pop("edge"), end=ExecutionState(**row))
+        for row in cursor.rows(_UNTOLD)
+    ]
 
 
 def listed(cursor: Cursor, *, settled: bool) -> list[ListedOrphan]:

@@ -1,6 +1,6 @@
 """EventBridge "Step Functions Execution Status Change" of the machine `ingest` -> {association, or null}.
 
-What ended badly is told to the topic of failures, at least once.
+Every end is counted, and what ended badly is told to the topic of failures: at least once.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from contract.strict import ContractError
-from lambdas.catalog.associations import COMPLETE, INCOMPLETE, LEDGER_MISMATCH, RUNNING
+from lambdas.catalog import associations
+from lambdas.catalog.associations import COMPLETE, INCOMPLETE, LEDGER_MISMATCH, ExecutionState
 from lambdas.handlers.environment import catalog, executions, log, topic
 from lambdas.handlers.metrics import Metric, count
 from lambdas.logic.following import Followed, follow
@@ -34,15 +35,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
 
 
 def tell(followed: Followed) -> None:
-    """Count a change of the row to an end, and tell the topic of a bad one."""
-    state = followed.state
-    if not followed.changed or state.status == RUNNING:
+    """Count an end that nobody was told of, tell the topic of a bad one, and note that it is told. Raises as Topic, Catalog."""
+    state = followed.untold
+    if state is None:
         return
-    count({_METRICS.get(state.status, Metric.ASSOCIATIONS_FAILED): 1})
     failures = topic()
-    if failures is None or state.status == COMPLETE:
-        return
-    message = {
+    if failures is not None and state.status != COMPLETE:
+        failures.publish(f"ahi-ingest: {followed.association} is {state.status}", _message(followed, state))
+    count({_METRICS.get(state.status, Metric.ASSOCIATIONS_FAILED): 1})
+    catalog().transaction(lambda cursor: associations.note_told(cursor, followed.association, state))
+
+
+def _message(followed: Followed, state: ExecutionState) -> dict[str, Any]:
+    return {
         "association": followed.association,
         "edge": followed.edge,
         "status": state.status,
@@ -50,4 +55,3 @@ def tell(followed: Followed) -> None:
         "execution_arn": state.execution_arn,
         "redrive_count": state.redrive_count,
     }
-    failures.publish(f"ahi-ingest: {followed.association} is {state.status}", message)

@@ -7,6 +7,10 @@ SERVICE_FAULT_RETRIES times in a row, or for those that an operator asks for. Ob
 with other content are left out, or the import would undo the newer one; `force` imports them nevertheless, also those that
 were left out before.
 
+An attempt without a job may have been started all the same, its job never recorded, and HealthImaging may have forgotten its
+token since. A job that has written outputs is found by them, here; one that still runs by its name, in `import.asl.json`.
+One that FAILED without outputs may be started again.
+
 HealthImaging imports whole prefixes. An attempt for some objects of a part imports copies of them, below a prefix of its
 own: which ones is written here, and `staging` makes them.
 """
@@ -14,16 +18,17 @@ own: which ones is written here, and `staging` makes them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from contract.keys import imports_prefix, instances_prefix, retries_prefix
 from contract.manifest import Entry
+from contract.strict import ContractError
 from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, associations, imports, scopes
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.connection import Cursor
-from lambdas.catalog.imports import CLAIMED, COMPLETED, FAILED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
+from lambdas.catalog.imports import CLAIMED, COMPLETED, FAILED, SUBMITTED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
 from lambdas.catalog.keys import uid_column
 from lambdas.catalog.objects import Listed
 from lambdas.catalog.scopes import Instance, Reason, Scope, StagedCopy
@@ -52,7 +57,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The attempt to go on with. `staged` is the number of copies that it imports, 0 when it imports the part's prefix."""
+    """The attempt to go on with. `staged` is the number of copies that it imports, 0 when it imports the part's prefix.
+
+    `adopted`: it was claimed before, and no job of it is recorded. One may have been started all the same.
+    """
 
     attempt: int
     job_id: str
@@ -60,6 +68,15 @@ class Claim:
     staged: int
     input_s3_uri: str
     output_s3_uri: str
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInput:
+    """What a job imported, as itself says: its inputS3Uri, and the keys that it found there; where nobody can tell, nothing."""
+
+    s3_uri: str = ""
+    keys: Set[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +94,13 @@ class _Wanted:
     wider: bool = False
 
 
-def claim(catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str) -> Claim:
+def claim(
+    catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str, made: Mapping[int, JobInput] | None = None
+) -> Claim:
     """The attempt of this part that goes on. Safe to call side by side.
+
+    An attempt that is `made` already, of which `rebuild` knows the job, is opened with what the job imported; ContractError
+    where nothing that is known calls for that.
 
     Raises UnknownAssociationError, ContractError, and those of Catalog and Storage.
     """
@@ -93,8 +115,23 @@ def claim(catalog: Catalog, storage: Storage, part: Part, *, execution_arn: str)
     found, origin = catalog.transaction(look)
     if isinstance(found, Claim):
         return found
+    if found.after is not None and made is None and _find_job(catalog, storage, part, found.after):
+        return claim(catalog, storage, part, execution_arn=execution_arn)
     listed = list_part(storage, part.bucket, part.edge, part.association, part.part, origin=origin)
-    return catalog.transaction(lambda cursor: _open(cursor, part, found, listed, origin=origin, execution_arn=execution_arn))
+    job = (made or {}).get(found.attempt)
+    return catalog.transaction(
+        lambda cursor: _open(cursor, part, found, listed, origin=origin, execution_arn=execution_arn, job=job)
+    )
+
+
+def _find_job(catalog: Catalog, storage: Storage, part: Part, attempt: int) -> bool:
+    """Record the job of an attempt that was started, and its id never recorded, by the outputs that it has written."""
+    prefix = imports_prefix(part.edge, part.association, part.part, attempt)
+    folders = (folder.partition("-DicomImport-") for folder in storage.folders(part.bucket, prefix))
+    job_id = next((job_id for _, named, job_id in folders if named), "")
+    if job_id:
+        catalog.transaction(lambda cursor: imports.record_job(cursor, _key(part, attempt), job_id, SUBMITTED))
+    return bool(job_id)
 
 
 def retryable(cursor: Cursor, association: str, part: int) -> list[int]:
@@ -162,24 +199,34 @@ def _adopt(cursor: Cursor, part: Part, attempt: Attempt, execution_arn: str) -> 
         staged=len(scopes.copies(cursor, key)),
         input_s3_uri=attempt.input_s3_uri,
         output_s3_uri=attempt.output_s3_uri,
+        adopted=not attempt.job_id,
     )
 
 
 def _open(
-    cursor: Cursor, part: Part, wanted: _Wanted, listed: Sequence[Listed], *, origin: Origin, execution_arn: str
+    cursor: Cursor,
+    part: Part,
+    wanted: _Wanted,
+    listed: Sequence[Listed],
+    *,
+    origin: Origin,
+    execution_arn: str,
+    job: JobInput | None,
 ) -> Claim:
     """Open the attempt that is wanted, without what is superseded; or adopt the open one, when that is as good."""
     candidates = listed if wanted.positions is None else [listed[position] for position in wanted.positions]
     superseded = _superseded(cursor, part, candidates, origin)
     left_out = {} if part.force else superseded
+    kept = [one for one in candidates if one.position not in left_out]
+    if job is not None:
+        kept, left_out = _imported_by(job, part, wanted, candidates=candidates, kept=kept, left_out=left_out, of=len(listed))
     if wanted.after is not None and not (
         (left_out or wanted.wider) and _give_up(cursor, _key(part, wanted.after), superseded=len(left_out))
     ):
         return _adopt_open(cursor, part, execution_arn)
-    kept = [one for one in candidates if one.position not in left_out]
-    scope = _scope(part, wanted, kept, whole=len(kept) == len(listed), left_out=len(superseded))
+    scope = _scope(part, wanted, kept, whole=len(kept) == len(listed), left_out=len(superseded if part.force else left_out))
     key = _key(part, wanted.attempt)
-    input_s3_uri = f"s3://{part.bucket}/{_input_prefix(part, wanted.attempt, scope)}"
+    input_s3_uri = f"s3://{part.bucket}/{_input_prefix(part, wanted.attempt, staged=bool(scope.copies))}"
     output_s3_uri = f"s3://{part.bucket}/{imports_prefix(part.edge, part.association, part.part, wanted.attempt)}"
     if kept and not imports.open_attempt(
         cursor,
@@ -201,6 +248,37 @@ def _open(
         input_s3_uri=input_s3_uri,
         output_s3_uri=output_s3_uri,
     )
+
+
+def _imported_by(
+    job: JobInput,
+    part: Part,
+    wanted: _Wanted,
+    *,
+    candidates: Sequence[Listed],
+    kept: list[Listed],
+    left_out: dict[int, str],
+    of: int,
+) -> tuple[list[Listed], dict[int, str]]:
+    """(kept, left out) as the job had them; `of` is how many objects the part has.
+
+    An object that the job left out of a whole part was superseded, though the later association may not be known yet. One
+    that it left out for no reason that is known has no result of this attempt.
+    """
+    own, copies = (f"s3://{part.bucket}/{_input_prefix(part, wanted.attempt, staged=staged)}" for staged in (False, True))
+    if job.s3_uri == own:
+        kept, left_out = list(candidates), {}
+    elif job.keys is not None:
+        kept = [one for one in candidates if _copy_key(part, wanted.attempt, one) in job.keys]
+        gone = {one.position for one in candidates} - {one.position for one in kept}
+        if wanted.positions is not None or part.force:
+            gone &= left_out.keys()
+        left_out = {position: left_out.get(position, "a later association") for position in gone}
+    strange = job.s3_uri == copies and job.keys is not None and len(job.keys) != len(kept)
+    if not kept or strange or job.s3_uri != (own if len(kept) == of else copies):
+        why = "nothing that is known explains" if job.s3_uri else "its outputs do not tell"
+        raise ContractError(f"part {part.part}, attempt {wanted.attempt}: {why} what its job imported")
+    return kept, left_out
 
 
 def _give_up(cursor: Cursor, key: AttemptKey, *, superseded: int) -> bool:
@@ -234,22 +312,21 @@ def _scope(part: Part, wanted: _Wanted, kept: Sequence[Listed], *, whole: bool, 
     scope = Scope(reason=reason, objects=len(kept), left_out=left_out)
     if whole:
         return scope
-    own, staged = instances_prefix(part.edge, part.association, part.part), _retries_prefix(part, wanted.attempt)
     copies = [
-        StagedCopy(position=one.position, s3_key=one.entry.key, copy_key=staged + one.entry.key.removeprefix(own))
-        for one in kept
+        StagedCopy(position=one.position, s3_key=one.entry.key, copy_key=_copy_key(part, wanted.attempt, one)) for one in kept
     ]
     return replace(scope, copies=copies)
 
 
-def _input_prefix(part: Part, attempt: int, scope: Scope) -> str:
-    if scope.copies:
-        return _retries_prefix(part, attempt)
+def _input_prefix(part: Part, attempt: int, *, staged: bool) -> str:
+    if staged:
+        return retries_prefix(part.edge, part.association, part.part, attempt)
     return instances_prefix(part.edge, part.association, part.part)
 
 
-def _retries_prefix(part: Part, attempt: int) -> str:
-    return retries_prefix(part.edge, part.association, part.part, attempt)
+def _copy_key(part: Part, attempt: int, one: Listed) -> str:
+    own, staged = _input_prefix(part, attempt, staged=False), _input_prefix(part, attempt, staged=True)
+    return staged + one.entry.key.removeprefix(own)
 
 
 def _left_out_for(later: str) -> ObjectResult:

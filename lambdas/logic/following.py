@@ -2,6 +2,9 @@
 
 Events are best effort, late and out of order, so the event is only a hint to look: what is written is DescribeExecution's
 answer, and only if the execution holds the association's lease. The association is taken from the execution's own input.
+
+Who follows tells people of the end that stands in the row then, whoever wrote it, if nobody has told of it yet. Only what was
+told is noted as told, so an end may be told twice, and never not at all: `missed` looks for those that nobody told of.
 """
 
 from __future__ import annotations
@@ -39,12 +42,16 @@ class DescribesExecutions(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """An association, how its execution is, and whether its row was `changed` to say so."""
+    """An association, how its execution is, and whether its row was `changed` to say so.
+
+    `untold` is the end that the row says now, if the execution has ended and nobody was told of that end.
+    """
 
     association: str
     edge: str
     state: ExecutionState
     changed: bool
+    untold: ExecutionState | None
 
 
 def follow(catalog: Catalog, executions: DescribesExecutions, execution_arn: str) -> Followed | None:
@@ -62,15 +69,20 @@ def follow_described(catalog: Catalog, execution: Execution) -> Followed:
     announcement = parse_announcement(execution.input)
     message, state = announcement.message, state_of(execution)
 
-    def work(cursor: Cursor) -> bool:
+    def write(cursor: Cursor) -> bool:
         if associations.origin(cursor, message.association) is not None:
             return associations.follow(cursor, message.association, state)
         if state.status != RUNNING:
             associations.note_unregistered(cursor, announcement, state)
         return state.status != RUNNING
 
-    changed = catalog.transaction(work)
-    return Followed(association=message.association, edge=message.edge, state=state, changed=changed)
+    def work(cursor: Cursor) -> Followed:
+        changed = write(cursor)
+        ended = state.status != RUNNING
+        untold = associations.untold_end(cursor, message.association, state.execution_arn) if ended else None
+        return Followed(association=message.association, edge=message.edge, state=state, changed=changed, untold=untold)
+
+    return catalog.transaction(work)
 
 
 def state_of(execution: Execution) -> ExecutionState:

@@ -5,7 +5,9 @@ the dead letters. So somebody looks, again and again, for
 
 - rows that are open and whose execution does not run;
 - rows that ended badly and whose execution runs, since it was redriven;
-- executions that ended badly before they could write a row.
+- executions that ended badly since the last look: before they could write a row, or in a redrive of which no event came;
+- rows that say an end of which nobody was told: the event would only have led to that, since a verdict is written by the
+  execution itself, and since whoever followed it may have failed in between.
 
 What is written is what the event would have led to.
 """
@@ -20,7 +22,7 @@ from contract.strict import ContractError
 from lambdas.adapters.aws import Execution, ListedExecution, execution_arn
 from lambdas.catalog import Catalog, orphans
 from lambdas.catalog.connection import Cursor
-from lambdas.catalog.orphans import Kind, Orphan
+from lambdas.catalog.orphans import Kind, Orphan, UntoldAssociation
 from lambdas.logic.following import Followed, follow_described
 
 EVENT_WITHIN = timedelta(seconds=10)
@@ -48,9 +50,10 @@ class MissedEvents:
         self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     def look(self, catalog: Catalog, executions: ListsExecutions, state_machine_arn: str, now: datetime) -> Iterator[Followed]:
-        """Bring the catalog in line; each association that was changed, once it is. `now` has its zone.
+        """Bring the catalog in line; each association that was changed, or of whose end nobody was told. `now` has its zone.
 
-        An execution that Step Functions does not know (any more) is left to the sweep. Raises those of Catalog and Storage.
+        An execution that Step Functions does not know (any more) is left to the sweep, unless its row says how it ended.
+        Raises those of Catalog and Storage.
         """
         latest, running = executions.latest(state_machine_arn), executions.running(state_machine_arn)
         if self.quiet and not running and latest[:1] == self._latest:
@@ -58,17 +61,21 @@ class MissedEvents:
         self.quiet = False
         unlooked = [one for one in latest if one.status in _ENDED_BADLY and self._not_looked_at(one)]
 
-        def suspects(cursor: Cursor) -> list[str]:
+        def suspects(cursor: Cursor) -> dict[str, UntoldAssociation | None]:
+            """By the ARN of the execution; with what its row says, where that is an end."""
             rows = orphans.open_since(cursor, _naive(now))
             held = (row.execution_arn or execution_arn(state_machine_arn, row.association) for row in rows)
             redriven = (row.execution_arn or "" for row in orphans.ended_but_held_by(cursor, running))
-            known = orphans.known_of(cursor, [one.name for one in unlooked])
-            return [*(set(held) - running), *redriven, *(one.arn for one in unlooked if one.name not in known)]
+            untold = {one.end.execution_arn: one for one in orphans.untold(cursor)}
+            ended = (one.arn for one in unlooked)
+            return {arn: untold.get(arn) for arn in (*(set(held) - running), *redriven, *ended, *(untold.keys() - running))}
 
         looks_again = bool(running)
-        for arn in catalog.transaction(suspects):
+        for arn, untold in catalog.transaction(suspects).items():
             execution = executions.describe(arn)
             if execution is None:
+                if untold is not None:
+                    yield _by_its_row(untold)
                 continue
             if execution.stopped_at is not None and execution.stopped_at > now - EVENT_WITHIN:
                 looks_again = True
@@ -84,12 +91,12 @@ class MissedEvents:
 
 
 def _followed(catalog: Catalog, execution: Execution, now: datetime) -> Followed | None:
-    """What following the execution has changed, noted as astray and settled; or None."""
+    """What following the execution has changed, or must be told, noted as astray and settled; or None."""
     try:
         followed = follow_described(catalog, execution)
     except ContractError:  # its input was nobody's announcement: the sweep lists it
         return None
-    if not followed.changed:
+    if not followed.changed and followed.untold is None:
         return None
     orphan = Orphan(
         kind=Kind.EVENT_LOST,
@@ -101,6 +108,10 @@ def _followed(catalog: Catalog, execution: Execution, now: datetime) -> Followed
     )
     catalog.transaction(lambda cursor: orphans.note(cursor, [orphan], _naive(now)))
     return followed
+
+
+def _by_its_row(untold: UntoldAssociation) -> Followed:
+    return Followed(association=untold.association, edge=untold.edge, state=untold.end, changed=False, untold=untold.end)
 
 
 def _naive(moment: datetime) -> datetime:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from contract.keys import RETRIES_PREFIX
 from contract.strict import ContractError
 from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, associations, imports, scopes
@@ -24,7 +25,7 @@ from lambdas.catalog.keys import uid_column
 from lambdas.catalog.objects import Listed
 from lambdas.catalog.scopes import StagedCopy
 from lambdas.errors import OutputsMissingError, StorageNotFoundError, UnknownAssociationError
-from lambdas.logic.claiming import CUSTOMER, SERVER, retryable
+from lambdas.logic.claiming import CUSTOMER, SERVER, JobInput, retryable
 from lambdas.logic.manifests import list_part
 
 # Exceptions of the service's own (the API's InternalServerException and ThrottlingException); all others are the file's.
@@ -97,6 +98,27 @@ def collect(
         image_sets=len(results.image_sets),
         retry=retry,
     )
+
+
+def job_input(storage: Storage, job_output_s3_uri: str) -> JobInput:
+    """What a COMPLETED job imported. Which keys is read of one that imported copies only: of any other it is the whole part.
+
+    Raises OutputsMissingError, ContractError, and those of Storage.
+    """
+    bucket, folder = _split_uri(job_output_s3_uri)
+    summary = _summary(storage, bucket, folder)
+    s3_uri = summary.get("inputS3Uri")
+    if not isinstance(s3_uri, str):
+        raise ContractError("job-output-manifest.json: expected an inputS3Uri")
+    if not s3_uri.startswith(f"s3://{bucket}/{RETRIES_PREFIX}"):
+        return JobInput(s3_uri=s3_uri)
+    lines = [line for name in _OUTPUTS for line in _lines(storage, bucket, folder + name)]
+    try:
+        keys = {_result(line, bucket)[0] for line in lines}
+        told_of_all = len(keys) >= int(summary["numberOfScannedFiles"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ContractError(f"the job's outputs: not of the form that is known ({type(error).__name__})") from None
+    return JobInput(s3_uri=s3_uri, keys=keys if told_of_all else None)
 
 
 def _summary(storage: Storage, bucket: str, folder: str) -> Mapping[str, Any]:

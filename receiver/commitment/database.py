@@ -29,10 +29,9 @@ CREATE TABLE IF NOT EXISTS instance (
     recorded_at REAL NOT NULL,          -- seconds since 1970
     UNIQUE (sop_instance, sop_class, quarantined)
 );
-CREATE TABLE IF NOT EXISTS upload (     -- associations that are not all in S3
+CREATE TABLE IF NOT EXISTS progress (   -- of associations whose folders are in the spool; `upload` is an earlier version's
     association TEXT PRIMARY KEY,
-    received INTEGER NOT NULL,
-    verified INTEGER NOT NULL,
+    in_s3 INTEGER NOT NULL,             -- so many of its first objects, in order of arrival
     changed_at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS request (
@@ -124,6 +123,18 @@ class Database:
             self._connection.close()
 
 
+class ReadOnlyDatabase(Database):
+    """The file as it is, for a process that looks at it once, as whatever user: makes no file beside it, and changes none."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DatabaseError."""
+        self._path, self._lock = path, threading.Lock()
+        self._connection, self._inode = _open_read_only(path), _inode_of(path)
+
+    def _reopen(self, damage: sqlite3.Error | None = None) -> None:
+        """Leave a damaged file to the receiver."""
+
+
 def _is_damaged(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -161,6 +172,22 @@ def _open(path: Path, inode: int = 0, damage: sqlite3.Error | None = None) -> tu
             release()
     except (OSError, sqlite3.Error) as error:
         raise DatabaseError(f"{path.name}: {error}") from None
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Raises DatabaseError.
+
+    While a process has the file open, or died with it, the files of its write-ahead log are there, and are read as well.
+    Without them nobody has it open, and SQLite would make them, unless it is told that nobody writes.
+    """
+    try:
+        mode = "mode=ro&readonly_shm=1" if path.with_name(path.name + "-wal").exists() else "immutable=1"
+        uri = f"{path.absolute().as_uri()}?{mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseError(f"{path.name}: {error}") from None
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
 def _put_aside(path: Path, damage: sqlite3.Error) -> None:

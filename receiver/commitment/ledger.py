@@ -1,7 +1,9 @@
-"""What S3 has verified, and what is on its way there.
+"""What S3 has verified, and how far that is with each association in the spool.
 
 Invariants
     - An object is in the ledger only when S3 has verified it.
+    - An association's progress counts its first objects in order of arrival, all of which are in the ledger: not one that came
+      later, which S3 may have first.
     - Before an association's folder is removed, all its objects are in the ledger, durably (`finish`).
     - Meanwhile a thread writes down what there is, a few times a second: receiving and uploading never wait for it, and what
       a crash takes from it is found again with the association's folder.
@@ -49,7 +51,7 @@ class Ledger:
     def __init__(self, database: Database, *, keep_seconds: float, clock: Callable[[], float] = time.time) -> None:
         """`keep_seconds`: how long an object is remembered."""
         self._database, self._keep_seconds, self._clock = database, keep_seconds, clock
-        self._counts: dict[str, list[int]] = {}  # association -> received, verified
+        self._progress: dict[str, int] = {}  # by association
         self._changed: set[str] = set()
         self._verified: list[tuple[str, VerifiedObject]] = []
         self._lock = threading.Lock()
@@ -68,15 +70,14 @@ class Ledger:
 
     # What the uploads say (receiver.uploads.UploadLedger).
 
-    def received(self, association: str) -> None:
-        """One more object of an association is to be uploaded."""
-        self._count(association, 0)
-
-    def verified(self, association: str, verified: VerifiedObject) -> None:
-        """S3 has one more object."""
+    def verified(self, association: str, verified: VerifiedObject, *, in_s3: int) -> None:
+        """S3 has one more object, and of the association now the first `in_s3` in order of arrival."""
         with self._lock:
             self._verified.append((association, verified))
-        self._count(association, 1)
+            self._progress[association] = in_s3
+            self._changed.add(association)
+        if not self._there_is_work.is_set():  # which costs less than to set it, at every object
+            self._there_is_work.set()
 
     def finish(self, association: str, objects: Iterable[VerifiedObject]) -> None:
         """All of an association is in S3; durable when this returns.
@@ -92,7 +93,7 @@ class Ledger:
             with self._lock:
                 verified, self._verified = self._verified, []
                 changed, self._changed = self._changed, set()
-                counts = [(name, *self._counts[name]) for name in changed if name != finished]
+                progress = [(name, self._progress[name]) for name in changed if name != finished]
             now = self._clock()
             try:
                 with self._database.transaction() as sql:
@@ -105,17 +106,17 @@ class Ledger:
                         ],
                     )
                     sql.executemany(
-                        "INSERT OR REPLACE INTO upload (association, received, verified, changed_at) VALUES (?, ?, ?, ?)",
-                        [(*count, now) for count in counts],
+                        "INSERT OR REPLACE INTO progress (association, in_s3, changed_at) VALUES (?, ?, ?)",
+                        [(*one, now) for one in progress],
                     )
-                    sql.execute("DELETE FROM upload WHERE association = ?", (finished,))
+                    sql.execute("DELETE FROM progress WHERE association = ?", (finished,))
             except DatabaseError:
                 with self._lock:
                     self._verified = verified + self._verified
                     self._changed |= changed
                 raise
             with self._lock:
-                self._counts.pop(finished, None)
+                self._progress.pop(finished, None)
                 self._changed.discard(finished)
 
     def forget_old(self) -> None:
@@ -128,7 +129,7 @@ class Ledger:
                     " AND number IN (SELECT number FROM instance ORDER BY number LIMIT ?)",
                     (before, _DELETE_AT_ONCE),
                 ).rowcount
-                sql.execute("DELETE FROM upload WHERE changed_at < ?", (before,))
+                sql.execute("DELETE FROM progress WHERE changed_at < ?", (before,))
             if deleted < _DELETE_AT_ONCE:
                 return
 
@@ -148,17 +149,9 @@ class Ledger:
                 found.setdefault(one.sop_instance, []).append(one)
         return found
 
-    def on_their_way(self) -> Mapping[str, tuple[int, int]]:
-        """(received, verified) of each association, of whatever process, that S3 has not all of. Raises DatabaseError."""
-        rows = self._database.rows("SELECT association, received, verified FROM upload WHERE verified < received")
-        return {row["association"]: (row["received"], row["verified"]) for row in rows}
-
-    def _count(self, association: str, which: int) -> None:
-        with self._lock:
-            self._counts.setdefault(association, [0, 0])[which] += 1
-            self._changed.add(association)
-        if not self._there_is_work.is_set():  # which costs less than to set it, at every object
-            self._there_is_work.set()
+    def progress(self) -> Mapping[str, int]:
+        """How many of its first objects `find` finds, by association, of whatever process. Raises DatabaseError."""
+        return {row["association"]: row["in_s3"] for row in self._database.rows("SELECT association, in_s3 FROM progress")}
 
     def _work(self) -> None:
         while not self._stopping.is_set():

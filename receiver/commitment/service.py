@@ -8,8 +8,9 @@ first; it lets go when it dies.
 Where HealthImaging's results are asked for (`imports`), what S3 has is committed only once it is imported, and fails once its
 import did; what has neither at the deadline fails for want of resources, and may be asked about again.
 
-An object that the ledger does not have may be on its way to S3. What was on its way when the request was looked at first is
-waited for, until the deadline; an object that is still missing when all of that is in S3 was never received.
+An object that the ledger does not have, or only as one that fails, may be on its way to S3. What the spool holds when it is
+looked at for a request is waited for, until the deadline: an object that is still missing when all of that is in S3 was never
+received.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from contract.commitment import ImportStatus, SentObject
@@ -35,10 +37,11 @@ from receiver.dicom.client import Address
 from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
 from receiver.dicom.reports import ReportPeer, Reports
 from receiver.dicom.status import ActionStatus, FailureReason
+from receiver.spool.view import SpoolView, is_removed
 
 _LOOK_EVERY_SECONDS, _LOOK_AT_LEAST_EVERY_SECONDS = 0.2, 1.0
-_FIRST_LOOK_AFTER_SECONDS = 1.0
-"""Until then, a sibling's ledger may not have written what it received before the request."""
+_LOOK_INTO_SPOOL_AFTER_SECONDS = 1.0
+"""By then S3 has most of what a peer asks for at once, and the spool need not be listed."""
 _HELD_SECONDS = 15.0
 """How long a request is held at a time; renewed while its association lasts."""
 _FIRST_RETRY_SECONDS = 5.0
@@ -55,6 +58,7 @@ class Commitments:
         self,
         ledger: Ledger,
         requests: Requests,
+        spool: SpoolView,
         peers: Mapping[str, Address],
         *,
         deadline_seconds: float,
@@ -69,13 +73,14 @@ class Commitments:
         `deadline_seconds`: how long S3, and `import_service`, are waited for; `retry_max_seconds`: longest time between
         attempts. Without `import_service`, what S3 has is committed.
         """
-        self._ledger, self._requests, self._peers, self._clock = ledger, requests, peers, clock
+        self._ledger, self._requests, self._spool, self._peers, self._clock = ledger, requests, spool, peers, clock
         self._deadline_seconds, self._retry_max_seconds = deadline_seconds, retry_max_seconds
         self._dimse_seconds = dimse_seconds
-        self._tls, self._started_at = tls, clock()
+        self._tls = tls
         self._forgot_at = float("-inf")
         self._open: dict[str, Reports] = {}  # by association id, the latest last
-        self._awaited: dict[int, Mapping[str, tuple[int, int]]] = {}  # by request, what was on its way
+        self._in_spool: Mapping[Path, int] | None = None  # as it was at some time in this `look`
+        self._awaited: dict[int, Mapping[Path, int]] = {}  # by request: what was in the spool
         self._under_way: set[int] = set()  # requests whose result was given to an association
         self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
         self._own_associations = 0
@@ -131,7 +136,7 @@ class Commitments:
             self._ledger.forget_old()
             self._requests.forget_old()
         more = False
-        requests = self._requests.open()
+        requests, self._in_spool = self._requests.open(), None
         if self._imports is not None:
             self._imports.keep_only([request.number for request in requests if not request.resolved])
         for request in requests:
@@ -190,27 +195,28 @@ class Commitments:
         if self._imports is not None and not self._imports.is_due(request.number) and not self._is_late(request):
             return False
         unresolved = self._requests.unresolved(request.number)
-        on_their_way = self._ledger.on_their_way()  # before `find`: what is not in this any more is found
+        nothing_is_awaited = self._has_arrived(request)  # before `find`: what is not awaited any more is found
         found = self._ledger.find([reference.sop_instance for _, reference in unresolved])
-        missing = [position for position, reference in unresolved if reference.sop_instance not in found]
-        known = [(position, ref, found[ref.sop_instance]) for position, ref in unresolved if ref.sop_instance in found]
         reasons: list[tuple[int, int]] = []
+        failing: list[tuple[int, FailureReason]] = []
         in_s3: dict[int, SentObject] = {}
-        for position, reference, objects in known:
-            reason, committed = _reason(reference, objects)
-            if committed is not None and self._imports is not None:
+        for position, reference in unresolved:
+            committed = _find_committed(reference, known := found.get(reference.sop_instance, []))
+            if committed is None:
+                failing.append((position, _failure_reason(reference, known)))
+            elif self._imports is not None:
                 in_s3[position] = _sent(committed)
             else:
-                reasons.append((position, reason))
-        if missing and (reason_of_missing := self._reason_of_missing(request, on_their_way)) is not None:
-            reasons += [(position, reason_of_missing) for position in missing]
-            missing = []
+                reasons.append((position, COMMITTED))
+        if failing and not nothing_is_awaited:
+            failing = self._awaiting(request, failing)
+        reasons += failing
         imported = self._reasons_of_imports(request, in_s3)
         reasons += imported
-        everything = not missing and len(imported) == len(in_s3)
+        everything = len(reasons) == len(unresolved)
         if reasons:
             self._requests.resolve(request.number, reasons, all_of_it=everything)
-        if not missing:
+        if everything:
             self._awaited.pop(request.number, None)
         return everything
 
@@ -233,15 +239,25 @@ class Commitments:
     def _is_late(self, request: OpenRequest) -> bool:
         return self._clock() > request.requested_at + self._deadline_seconds
 
-    def _reason_of_missing(self, request: OpenRequest, on_their_way: Mapping[str, tuple[int, int]]) -> FailureReason | None:
-        """What is to be said of objects that the ledger does not have; None to wait for them."""
-        now = self._clock()
-        if now < max(request.requested_at, self._started_at) + _FIRST_LOOK_AFTER_SECONDS:
-            return None
-        awaited = self._awaited.setdefault(request.number, on_their_way)
-        if all(on_their_way.get(name, (0, received))[1] >= received for name, (received, _) in awaited.items()):
-            return FailureReason.NO_SUCH_OBJECT_INSTANCE
-        return FailureReason.RESOURCE_LIMITATION if self._is_late(request) else None
+    def _has_arrived(self, request: OpenRequest) -> bool:
+        """Whether S3 has all that was in the spool when that was looked at for a request. Raises DatabaseError."""
+        awaited = self._awaited.get(request.number)
+        if awaited is None:
+            return False
+        progress = self._ledger.progress()
+        return all(progress.get(path.name, 0) >= objects or is_removed(path) for path, objects in awaited.items())
+
+    def _awaiting(self, request: OpenRequest, failing: list[tuple[int, FailureReason]]) -> list[tuple[int, FailureReason]]:
+        """Of what fails unless it is on its way, that which fails all the same, now. Raises OSError."""
+        if request.number not in self._awaited:
+            if self._clock() >= request.requested_at + _LOOK_INTO_SPOOL_AFTER_SECONDS:
+                self._in_spool = self._in_spool if self._in_spool is not None else self._spool.object_counts()
+                self._awaited[request.number] = self._in_spool
+            return []
+        if not self._is_late(request):
+            return []
+        unknown, late = FailureReason.NO_SUCH_OBJECT_INSTANCE, FailureReason.RESOURCE_LIMITATION
+        return [(position, late if reason is unknown else reason) for position, reason in failing]
 
     def _keep_for_its_association(self, request: OpenRequest) -> None:
         with self._lock:
@@ -296,13 +312,17 @@ class _Answer(NamedTuple):
     over_own_association: bool
 
 
-def _reason(reference: Reference, found: list[KnownObject]) -> tuple[int, KnownObject | None]:
-    """A failure reason, or COMMITTED and the object that S3 has."""
-    same_class = [one for one in found if one.sop_class == reference.sop_class]
-    if not same_class:
-        return FailureReason.CLASS_INSTANCE_CONFLICT, None
-    whole = next((one for one in same_class if not one.quarantined), None)
-    return (COMMITTED, whole) if whole else (FailureReason.PROCESSING_FAILURE, None)
+def _find_committed(reference: Reference, known: list[KnownObject]) -> KnownObject | None:
+    return next((one for one in known if one.sop_class == reference.sop_class and not one.quarantined), None)
+
+
+def _failure_reason(reference: Reference, known: list[KnownObject]) -> FailureReason:
+    """Why an object is not committed of which no more is known."""
+    if not known:
+        return FailureReason.NO_SUCH_OBJECT_INSTANCE
+    if all(one.sop_class != reference.sop_class for one in known):
+        return FailureReason.CLASS_INSTANCE_CONFLICT
+    return FailureReason.PROCESSING_FAILURE
 
 
 def _sent(known: KnownObject) -> SentObject:

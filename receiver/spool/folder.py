@@ -282,6 +282,11 @@ def object_name(number: int, received_at: datetime) -> str:
     )
 
 
+def count_objects(files: FileSystem, folder: Path) -> int:
+    """How many objects are in an association's folder, by their names. Raises OSError."""
+    return sum(_OBJECT_NAME.fullmatch(name) is not None for name in files.names(folder))
+
+
 def stored_objects(files: FileSystem, folder: Path) -> list[StoredObject]:
     """The objects in an association's folder, in order of arrival. Raises OSError."""
     names, found = set(files.names(folder)), []

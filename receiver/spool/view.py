@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,10 @@ from pathlib import Path
 from contract.strict import ContractError, from_json
 from receiver.filesystem import FileSystem
 from receiver.spool.documents import StartFacts
-from receiver.spool.folder import REMOVED, StoredObject, stored_objects
+from receiver.spool.folder import REMOVED, StoredObject, count_objects, stored_objects
+
+UNKNOWN = sys.maxsize
+"""Objects of a folder that the disk does not let us read."""
 
 
 class SpoolState(enum.StrEnum):
@@ -58,6 +62,21 @@ class SpoolView:
         self._seen = found
         return sorted((one for _, one in found.values()), key=lambda one: one.association)
 
+    def object_counts(self) -> dict[Path, int]:
+        """How many objects each association's folder has, none left out that was durable before; UNKNOWN if it cannot be read.
+
+        Raises OSError when there is no spool.
+        """
+        counts: dict[Path, int] = {}
+        for path in self._folders():
+            try:
+                counts[path] = count_objects(self._files, path)
+            except FileNotFoundError:  # it was announced and removed meanwhile
+                continue
+            except OSError:
+                counts[path] = UNKNOWN
+        return counts
+
     def objects(self, association: SpooledAssociation) -> list[StoredObject]:
         """Its objects in order of arrival. Raises OSError."""
         return stored_objects(self._files, association.path)
@@ -92,6 +111,17 @@ class SpoolView:
             stored[0].received_at if stored else None,
             stored[-1].received_at if stored else None,
         )
+
+
+def is_removed(folder: Path) -> bool:
+    """Whether an association's folder is gone: it was announced. One that the disk does not let us look at is not."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _facts(files: FileSystem, path: Path) -> StartFacts:

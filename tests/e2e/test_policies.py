@@ -49,7 +49,7 @@ UNUSED: dict[str, dict[str, str]] = {
     "Sweep": dict.fromkeys(("s3:GetObject", "sns:Publish", "states:DescribeExecution", "states:StartExecution"), ASTRAY),
     "WatchExecutions": dict.fromkeys(("sns:Publish", "states:DescribeExecution"), "only where an event was lost"),
 }
-# Of the machines, what Step Functions does by their roles and the local engine by itself.
+# Of the machines, what Step Functions does by their roles and the local engine by itself, and what is not called in this run.
 BY_STEP_FUNCTIONS = {
     **dict.fromkeys(
         ("states:StartExecution", "states:DescribeExecution", "states:StopExecution"), "the child machine, run as `.sync:2`"
@@ -62,6 +62,7 @@ BY_STEP_FUNCTIONS = {
         ),
         "the machine's log",
     ),
+    "medical-imaging:ListDICOMImportJobs": "only where an execution died between the start of its job and the record of it",
     "iam:PassRole": "HealthImaging is handed its role within StartDICOMImportJob",
 }
 NOT_CALLED = {"answer-local"}  # only where commitment waits for the import: tests/e2e/test_commitment.py

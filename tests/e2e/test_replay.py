@@ -34,6 +34,7 @@ _OF_THE_RUN = {
     "redrive_count",
     "registered_at",
     "status_changed_at",
+    "told_at",
     "indexed_at",
     "claimed_at",
     "submitted_at",

@@ -63,6 +63,8 @@ def test_the_example_in_the_repository_can_be_used_and_shows_every_setting_and_i
         ("storage.bucket_name", "No_Bucket", "storage.bucket_name must be an S3 bucket name"),
         ("storage.bucket_name", "", "storage.existing is true: name the bucket"),
         ("storage.encryption", "s3", "storage.kms_key_arn names a key"),
+        ("storage.kms_key_arn", "", "storage.existing is true: name the key that encrypts the bucket"),
+        ("network.endpoints", True, "network.endpoints is true: give the route table of each"),
         ("storage.kms_key_arn", "arn:aws:kms:eu-west-1:111122223333:key/0a", "storage.kms_key_arn is in eu-west-1"),
         ("network.vpc", "none", "network.vpc_id names a VPC"),
         ("network.vpc_id", "", 'network.vpc is "existing": give network.vpc_id'),

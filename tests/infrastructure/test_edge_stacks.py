@@ -9,9 +9,13 @@ import pytest
 
 from cdk.bundle import PYTHON_VERSION
 from cdk.tools import ROOT
+from tests.infrastructure.conftest import PRODUCTION, synthesize
 from tests.support.templates import Template, listed, text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cdk.bundle import Bundle
     from tests.infrastructure.conftest import Environment
 
 EDGES = {"main-campus": "greengrass", "clinic-2": "ecs", "clinic-3": "ec2"}
@@ -192,3 +196,38 @@ def test_a_file_system_is_made_on_a_spools_disk_only_where_there_is_none(product
     lines = [str(text(line)) for line in installation(production.stacks["edge-clinic-3"])]
     (making,) = [line for line in lines if "mkfs" in line]
     assert making.startswith("blkid $disk >/dev/null || ")
+    waits = lines.index("for second in $(seq 120); do test -b /dev/sdf && break; sleep 1; done")
+    assert waits < lines.index(making)
+
+
+def test_the_receiver_is_installed_once_its_disk_is_attached_and_a_deployment_waits_for_that(production: Environment) -> None:
+    template = production.stacks["edge-clinic-3"]
+    ((attachment, _),) = template.of("AWS::EC2::VolumeAttachment").items()
+    ((_, association),) = template.of("AWS::SSM::Association").items()
+    assert attachment in listed(association["DependsOn"])
+    assert association["Properties"]["WaitForSuccessTimeoutSeconds"] > 1800
+
+
+def test_another_setting_or_another_edge_of_a_kind_collides_with_nothing(
+    production: Environment, bundle: Bundle, certificate_authority: Path, tmp_path: Path
+) -> None:
+    edges = PRODUCTION["edges"]
+    changed = {
+        "main-campus": edges["main-campus"] | {"dicom_port": 104},
+        "clinic-3": edges["clinic-3"],
+        "clinic-4": edges["clinic-3"],
+    }
+    table = PRODUCTION | {"edges": changed}
+    other = synthesize(table, bundle=bundle, certificate_authority=certificate_authority, output=tmp_path)
+
+    def version(environment: Environment) -> str:
+        ((_, component),) = environment.stacks["edge-main-campus"].of("AWS::GreengrassV2::ComponentVersion").items()
+        return str(json.loads(text(component["Properties"]["InlineRecipe"]))["ComponentVersion"])
+
+    assert version(other) != version(production), "a component's version cannot be changed"
+    names = [
+        str(one["Properties"]["LaunchTemplateName"])
+        for edge in ("clinic-3", "clinic-4")
+        for one in other.stacks[f"edge-{edge}"].of("AWS::EC2::LaunchTemplate").values()
+    ]
+    assert len(set(names)) == 2

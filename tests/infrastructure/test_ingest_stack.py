@@ -152,8 +152,8 @@ def test_the_import_machine_may_use_one_data_store_and_pass_one_role_to_healthim
     template, imaging = brought.stacks["ingest"], brought.config.imaging
     role = role_of(machines(template, "mine")["import"], "RoleArn")
     allowed = template.allowed(role)
-    for action in ("medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"):
-        (resource,) = allowed[action]
+    for action in ("StartDICOMImportJob", "GetDICOMImportJob", "ListDICOMImportJobs"):
+        (resource,) = allowed[f"medical-imaging:{action}"]
         assert resource.endswith(f":datastore/{imaging.datastore_id}")
     assert allowed["iam:PassRole"] == {imaging.import_role_arn}
     (passing,) = [statement for _, statement in template.statements() if statement["Action"] == "iam:PassRole"]

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from cdk.tools import ROOT
 from lambdas.handlers.environment import log
 from lambdas.handlers.metrics import Metric
+from tests.infrastructure.conftest import PRODUCTION, synthesize
 from tests.support.templates import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pytest
 
+    from cdk.bundle import Bundle
     from tests.infrastructure.conftest import Environment
 
 # AWS's own metrics, by namespace: the guides of Step Functions ("Monitoring with CloudWatch"), SQS ("Available CloudWatch
@@ -158,6 +161,24 @@ def test_every_alarm_says_what_to_do_and_tells_the_topic_of_the_environments_add
     )
     ((_, subscription),) = template.of("AWS::SNS::Subscription").items()
     assert subscription["Properties"]["Endpoint"] == "on-call@example.org"
+
+
+def test_alarms_are_let_in_by_the_policy_that_refuses_plain_http(production: Environment) -> None:
+    template = production.stacks["observability"]
+    topic, _ = template.one("AWS::SNS::Topic")
+    _, policy = template.one("AWS::SNS::TopicPolicy")
+    (allowed,) = [one for one in policy["Properties"]["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
+    assert (allowed["Principal"], allowed["Action"]) == ({"Service": "cloudwatch.amazonaws.com"}, "sns:Publish")
+    assert allowed["Resource"] == {"Ref": topic}
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_no_alarm_of_connections_where_their_number_is_not_known(
+    bundle: Bundle, certificate_authority: Path, tmp_path: Path
+) -> None:
+    table = PRODUCTION | {"catalog": PRODUCTION["catalog"] | {"connections": 0}}
+    production = synthesize(table, bundle=bundle, certificate_authority=certificate_authority, output=tmp_path)
+    assert "DatabaseConnections" not in {alarm["MetricName"] for alarm in alarms(production)}
 
 
 def test_the_dashboard_shows_how_long_images_take_and_leads_to_the_executions(production: Environment) -> None:

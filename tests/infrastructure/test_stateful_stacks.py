@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdk.bundle import CA_FILE
+from tests.infrastructure.conftest import BROUGHT, synthesize
 from tests.support.templates import text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cdk.bundle import Bundle
     from tests.infrastructure.conftest import Environment
     from tests.support.templates import Template
 
@@ -41,6 +45,20 @@ def test_the_new_vpc_has_no_way_out_but_to_the_endpoints_that_are_called(
     assert len(template.of("AWS::EC2::FlowLog")) == 1
 
 
+def test_an_existing_vpc_gets_its_endpoints_and_the_gateway_in_its_own_route_tables(
+    bundle: Bundle, certificate_authority: Path, tmp_path: Path
+) -> None:
+    tables = ["rtb-0123456789abcdef0", "rtb-1123456789abcdef0"]
+    network = {name: value for name, value in BROUGHT["network"].items() if name != "endpoints"} | {"route_table_ids": tables}
+    table = BROUGHT | {"network": network}
+    template = synthesize(table, bundle=bundle, certificate_authority=certificate_authority, output=tmp_path).stacks["network"]
+    endpoints = [one["Properties"] for one in template.of("AWS::EC2::VPCEndpoint").values()]
+    (gateway,) = [one for one in endpoints if one["VpcEndpointType"] == "Gateway"]
+    assert gateway["RouteTableIds"] == tables
+    services = {text(one["ServiceName"]).split(".", 3)[3] for one in endpoints if one is not gateway}
+    assert services == {"secretsmanager", "sns", "states"}
+
+
 def test_an_existing_vpc_gets_security_groups_and_no_more(brought: Environment) -> None:
     kinds = {one["Type"] for one in brought.stacks["network"].body["Resources"].values()}
     assert kinds == {"AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress"}
@@ -55,6 +73,24 @@ def test_the_cluster_is_encrypted_backed_up_and_cannot_be_deleted(production: En
         assert properties["EnableIAMDatabaseAuthentication"] is True
         assert properties["BackupRetentionPeriod"] == 14
         assert (cluster["DeletionPolicy"], cluster["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_the_cluster_stays_with_all_that_it_needs_and_the_rest_of_its_stack_goes(
+    production: Environment, smallest: Environment
+) -> None:
+    for environment in (production, smallest):
+        resources = environment.stacks["catalog"].body["Resources"].values()
+        stays = {one["Type"] for one in resources if one.get("DeletionPolicy") == "Retain"}
+        assert stays == {
+            "AWS::RDS::DBCluster",
+            "AWS::RDS::DBClusterParameterGroup",
+            "AWS::RDS::DBInstance",
+            "AWS::RDS::DBSubnetGroup",
+            "AWS::SecretsManager::Secret",
+            "AWS::SecretsManager::SecretTargetAttachment",  # whose removal takes host and port out of the secret
+        }
+        of_these = [one for one in resources if one["Type"] in stays]
+        assert {(one.get("DeletionPolicy"), one.get("UpdateReplacePolicy")) for one in of_these} == {("Retain", "Retain")}
 
 
 def test_the_catalog_speaks_tls_only_and_logs_no_statement(production: Environment) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from lambdas.handlers import environment
@@ -79,3 +80,26 @@ def lambdas(
         "INGEST_STATE_MACHINE_ARN": MACHINE,
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def told(aws: Aws, lambdas: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A topic of failures; reads what was published to it."""
+    sns = boto3.client("sns", endpoint_url=aws.endpoint_url)
+    topic = sns.create_topic(Name="failures-of-tests")["TopicArn"]
+    queue = aws.sqs.create_queue(QueueName="failures-of-tests")["QueueUrl"]
+    queue_arn = aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
+    monkeypatch.setenv("FAILURES_TOPIC_ARN", topic)
+    environment.topic.cache_clear()
+
+    def read() -> list[dict[str, Any]]:
+        messages = aws.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            aws.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(json.loads(message["Body"])["Message"]) for message in messages]
+
+    yield read
+    environment.topic.cache_clear()
+    sns.delete_topic(TopicArn=topic)
+    aws.sqs.delete_queue(QueueUrl=queue)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lambdas import errors
-from lambdas.catalog import Catalog, CatalogSettings, migrate, migration
+from lambdas.catalog import Catalog, CatalogSettings, migrate, migration, orphans
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.attributes import ATTRIBUTES, Kind, Level, column, columns
 from lambdas.catalog.connection import Cursor, open_connection
@@ -78,6 +78,24 @@ def test_the_handler_applies_what_is_missing(lambdas: None) -> None:
     assert migrate_catalog.handler({}, CONTEXT) == {"applied": []}
 
 
+def test_the_handler_waits_for_a_catalog_that_is_away_and_asks_for_its_password_again(
+    lambdas: None, migrated_settings: CatalogSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CatalogSettings] = []
+
+    def settings() -> CatalogSettings:
+        """The old password twice, as while it is rotated."""
+        now = migrated_settings if len(asked) > 1 else replace(migrated_settings, password="the old one")
+        asked.append(now)
+        return now
+
+    pauses: list[float] = []
+    monkeypatch.setattr(migrate_catalog, "catalog_settings", settings)
+    monkeypatch.setattr("lambdas.handlers.migrate_catalog.time.sleep", pauses.append)
+    assert migrate_catalog.handler({}, CONTEXT) == {"applied": []}
+    assert (len(asked), pauses) == (3, [2, 5])
+
+
 def test_a_catalog_that_cannot_be_reached_is_told_by_name(migrated_settings: CatalogSettings) -> None:
     away = CatalogSettings(host="127.0.0.1", port=1, user="u", password="p", database="d", tls="off")
     with pytest.raises(errors.CatalogUnavailableError):
@@ -140,4 +158,30 @@ def test_rows_that_are_older_than_the_change_log_learn_who_described_them(catalo
     catalog.transaction(as_before_the_change_log)
     migrate(settings)
     assert [row["described_by"] for level in Level for row in rows(catalog, level)] == [association] * 4
+    catalog.close()
+
+
+def test_ends_that_are_older_than_the_column_count_as_told_and_what_is_open_does_not(
+    catalog_database: DatabaseAddress,
+) -> None:
+    settings = settings_of(catalog_database)
+    migrate(settings)
+    catalog = Catalog(lambda: settings)
+    statement = """
+        INSERT INTO association (association, edge, `sequence`, sent_at_ms, bucket, ending, objects, quarantined, size_bytes,
+                                 status, execution_arn, registered_at, status_changed_at)
+        VALUES (%s, 'edge-1', 1, 1, 'b', 'released', 1, 0, 1, %s, 'arn', '2026-01-01', '2026-01-02')
+    """
+
+    def as_before_the_column(cursor: Cursor) -> None:
+        for status in ("REGISTERED", "RUNNING", "COMPLETE", "INCOMPLETE", "LEDGER_MISMATCH", "FAILED", "TIMED_OUT", "ABORTED"):
+            cursor.execute(statement, (status.lower(), status))
+        cursor.execute("ALTER TABLE association DROP COLUMN told_at, DROP KEY association_by_told")
+        cursor.execute("DELETE FROM _yoyo_migration")
+
+    catalog.transaction(as_before_the_column)
+    migrate(settings)
+    untold = {row["status"] for row in rows(catalog, "association", "told_at IS NULL")}
+    assert untold == {"REGISTERED", "RUNNING"}
+    assert catalog.transaction(orphans.untold) == []
     catalog.close()

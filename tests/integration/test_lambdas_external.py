@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import threading
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
@@ -13,15 +15,20 @@ from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 
 from lambdas.catalog import Catalog, CatalogSettings
+from lambdas.catalog.external import ExternalObject, remove, write
+from lambdas.catalog.objects import IndexedObject
 from lambdas.handlers import index_external
+from lambdas.logic.external import parse_events
 from tests.support.catalog import everything, rows
 from tests.support.dicom import ct_series
 from tests.support.indexed import INDEX_TABLES
 from tests.support.lambdas import CONTEXT, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from lambdas.catalog.connection import Cursor
     from local.aws import Aws
     from tests.support.associations import Placer
 
@@ -206,6 +213,106 @@ def test_in_a_bucket_without_versions_a_key_has_one_row_of_what_came_last(
     assert [row["series_description"] for row in rows(catalog, "series")] == ["second"]
     [stored] = rows(catalog, "stored_object")
     assert (stored["version_id"], stored["not_indexed_reason"]) == (None, None)
+
+
+@pytest.mark.parametrize("arrival", list(permutations(range(3))))
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("how", ["marker", "version", "without versions"])
+def test_a_removal_removes_what_was_before_it_in_whatever_order_events_come(
+    *, aws: Aws, catalog: Catalog, bucket: str, ct: bytes, how: str, place: int, arrival: tuple[int, ...]
+) -> None:
+    """Two creations of a key, and a removal before, between or after them, by S3's sequencer. S3 has both while events come."""
+    if how != "without versions":
+        aws.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    there, key = External(aws=aws, bucket=bucket), "external/a.dcm"
+    removal_of = {"marker": "marker", "version": "first", "without versions": None}[how]
+    events: list[dict[str, Any]] = []
+    versions: dict[str, str | None] = {}
+    for text in [*["first", "second"][:place], "removal", *["first", "second"][place:]]:
+        if text == "removal":
+            name = "ObjectRemoved:DeleteMarkerCreated" if how == "marker" else "ObjectRemoved:Delete"
+            events.append(there.event(key, name=name, at="2026-11-24T03:00:00.000Z"))
+            removal = events[-1]["s3"]["object"]
+        else:
+            content = _renamed(ct, text)
+            version = aws.s3.put_object(Bucket=bucket, Key=key, Body=content).get("VersionId")
+            of_object = {"versionId": version} if version else {}
+            events.append(there.event(key, name="ObjectCreated:Put", size=len(content), **of_object))
+            versions[text] = version
+    if removal_of is not None:
+        removal["versionId"] = versions.get(removal_of, removal_of)
+    for number in arrival:
+        assert _handle(_message(events[number])) == []
+    removed = {row["version_id"]: str(row["removed_at"]) for row in rows(catalog, "stored_object")}
+    at, there_still = "2026-11-24 03:00:00", "None"
+    if how == "without versions":
+        assert removed == {None: at if place == 2 else there_still}
+    elif how == "marker":
+        assert removed[versions["first"]] == (at if place >= 1 else there_still)
+        assert removed[versions["second"]] == (at if place == 2 else there_still)
+    else:
+        assert removed[versions["first"]] == (at if place >= 1 else there_still)
+        assert removed[versions["second"]] == there_still
+
+
+def test_what_was_removed_before_its_own_event_came_has_a_row_that_says_so(
+    aws: Aws, catalog: Catalog, external: External, ct: bytes
+) -> None:
+    created = external.put("external/a.dcm", ct)
+    version = created["s3"]["object"]["versionId"]
+    aws.s3.delete_object(Bucket=external.bucket, Key="external/a.dcm", VersionId=version)
+    removed = external.event("external/a.dcm", name="ObjectRemoved:Delete", versionId=version)
+    for record in (removed, removed, created, created):
+        assert _handle(_message(record)) == []
+    [stored] = rows(catalog, "stored_object")
+    assert stored["not_indexed_reason"] == "S3 has no such object"
+    assert stored["removed_at"] is not None
+
+
+def test_a_row_that_was_removed_before_removals_were_kept_stays_removed(
+    catalog: Catalog, external: External, ct: bytes
+) -> None:
+    old = external.put("external/a.dcm", ct)
+    assert _handle(_message(old)) == []
+    catalog.transaction(lambda cursor: cursor.execute("UPDATE stored_object SET removed_at = '2026-01-01'"))
+    assert _handle(_message(old), _message(external.put("external/a.dcm", _renamed(ct, "again")))) == []
+    removed = {row["version_id"]: row["removed_at"] is not None for row in rows(catalog, "stored_object")}
+    assert sorted(removed.values()) == [False, True]
+    assert removed[old["s3"]["object"]["versionId"]]
+
+
+@pytest.mark.parametrize("first", ["created", "removed"])
+def test_a_creation_and_its_removal_that_are_written_at_once_leave_it_removed(
+    catalog: Catalog, external: External, ct: bytes, migrated_settings: CatalogSettings, first: str
+) -> None:
+    """One has written all of its own and not committed when the other begins, which then has to wait."""
+    [created] = parse_events(json.dumps({"Records": [external.put("external/a.dcm", ct)]}))
+    removed = replace(created.version, sequencer="F" * 64)
+    listed = ExternalObject(version=created.version, object_order="1.1.a.1.1")
+    indexed = IndexedObject(listed=listed, header_bytes=0, outcome="not read")
+    acts: dict[str, Callable[[Cursor], None]] = {
+        "created": lambda cursor: write(cursor, indexed, created.version),
+        "removed": lambda cursor: remove(cursor, removed, hides_all=False),
+    }
+    act, other_act = acts.pop(first), acts.popitem()[1]
+    waited = threading.Event()
+    others = Catalog(lambda: migrated_settings, sleep=lambda _: waited.set())  # it sleeps when it has waited in vain
+
+    def impatient(cursor: Cursor) -> None:
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        other_act(cursor)
+
+    other = threading.Thread(target=others.transaction, args=(impatient,))
+
+    def overlapping(cursor: Cursor) -> None:
+        act(cursor)
+        other.start()
+        assert waited.wait(20), "the other does not wait for what this has written"
+
+    with closing(others):
+        catalog.transaction(overlapping)
+        other.join()
+    assert [row["removed_at"] is not None for row in rows(catalog, "stored_object")] == [True]
 
 
 def test_a_default_issuer_of_external_objects_counts(

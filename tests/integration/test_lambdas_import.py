@@ -58,9 +58,22 @@ def test_the_first_claim_opens_attempt_1_and_the_next_adopts_it(run: Run) -> Non
         "staged": 0,
         "input_s3_uri": f"s3://{run.placed.bucket}/instances/edge-1/{association}/1/",
         "output_s3_uri": f"s3://{run.placed.bucket}/imports/edge-1/{association}/1/1/",
+        "adopted": False,
     }
+    assert run.claim() == first | {"adopted": True}
     run.record("SUBMITTED")
     assert run.claim() == first | {"job_id": "job1", "status": "SUBMITTED"}
+
+
+def test_a_job_that_was_never_recorded_is_found_by_its_outputs(run: Run, aws: Aws, catalog: Catalog) -> None:
+    first = run.claim()
+    folder = first["output_s3_uri"].split("/", 3)[3]
+    aws.s3.put_object(Bucket=run.placed.bucket, Key=f"{folder}strange/object", Body=b"")
+    assert run.claim()["job_id"] == ""
+    run.imported().write(aws, run.placed.bucket, f"{folder}{DATASTORE}-DicomImport-job7/")
+    assert run.claim() == first | {"job_id": "job7", "status": "SUBMITTED"}
+    [job] = Queries(catalog).import_jobs(run.placed.association)
+    assert (job.job_id, job.status) == ("job7", "SUBMITTED")
 
 
 def test_a_completed_attempt_is_adopted_so_that_its_results_are_read_again(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,17 @@ import pytest
 
 from lambdas import errors
 from lambdas.catalog.queries import Queries
-from lambdas.handlers import watch_executions
+from lambdas.handlers import follow_execution, watch_executions
 from lambdas.handlers.environment import executions
+from lambdas.handlers.follow_execution import tell
+from lambdas.logic.following import follow
 from lambdas.logic.missed import EVENT_WITHIN, MissedEvents
 from tests.support.dicom import ct_series
 from tests.support.lambdas import CONTEXT, Run
 from tests.support.stepfunctions import MACHINE, execution_arn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from lambdas.catalog import Catalog
@@ -53,8 +57,12 @@ def missed() -> MissedEvents:
 
 
 def look(missed: MissedEvents, catalog: Catalog, now: datetime = NOW) -> list[tuple[str, str]]:
-    """What a look changes: associations, and how they are now."""
-    return [(one.association, one.state.status) for one in missed.look(catalog, executions(), MACHINE, now)]
+    """What a look changes, and tells as the function does: associations, and how they are now."""
+    found = []
+    for one in missed.look(catalog, executions(), MACHINE, now):
+        tell(one)
+        found.append((one.association, one.state.status))
+    return found
 
 
 def put(table: StepFunctionsTable, placed: PlacedAssociation, status: str = "RUNNING", **more: object) -> str:
@@ -250,3 +258,150 @@ def test_the_function_tells_of_a_lost_end_as_of_one_that_came(
     assert '"OrphansSettled":[1.0]' in written
     assert pauses == []
     assert watch_executions.handler({}, CONTEXT) == {"followed": 0}
+
+
+def test_a_redrive_that_began_and_ended_between_two_looks_without_an_event_is_told(
+    run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable
+) -> None:
+    put(step_functions, run.placed, "FAILED", error="Catalog.Unavailable")
+    assert look(missed, catalog) == [(run.placed.association, "FAILED")]
+    later = NOW + timedelta(minutes=1)
+    ended_at = (later - EVENT_WITHIN).timestamp()
+    put(step_functions, run.placed, "FAILED", error="Storage.NotFound", redrive_count=1, stopped_at=ended_at)
+    assert look(missed, catalog, later) == [(run.placed.association, "FAILED")]
+    assert status_of(catalog, run) == ("FAILED", "Storage.NotFound", 1)
+
+
+@pytest.fixture
+def incomplete(run: Run, step_functions: StepFunctionsTable) -> str:
+    """The ARN of an execution that ended long ago with a verdict, which it wrote itself, and whose event has not come."""
+    with pytest.raises(errors.LedgerMismatchError):
+        run.reconcile()
+    return put(step_functions, run.placed, "FAILED", error="Ingest.LedgerMismatch")
+
+
+def counted(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The ends that were counted since."""
+    written = capsys.readouterr().out
+    names = ("AssociationsComplete", "AssociationsIncomplete", "AssociationsMismatched", "AssociationsFailed")
+    return [name for name in names for _ in range(written.count(f'"{name}":[1.0]'))]
+
+
+@pytest.mark.parametrize(
+    ("failed", "without_result", "status", "error", "metric"),
+    [
+        (0, 0, "COMPLETE", "", "AssociationsComplete"),
+        (1, 0, "INCOMPLETE", "Ingest.Incomplete", "AssociationsIncomplete"),
+        (0, 1, "LEDGER_MISMATCH", "Ingest.LedgerMismatch", "AssociationsMismatched"),
+    ],
+)
+def test_a_verdict_whose_event_was_lost_is_told_and_counted_once(
+    *,
+    run: Run,
+    catalog: Catalog,
+    missed: MissedEvents,
+    step_functions: StepFunctionsTable,
+    pauses: list[float],
+    told: Callable[[], list[dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+    failed: int,
+    without_result: int,
+    status: str,
+    error: str,
+    metric: str,
+) -> None:
+    outputs = run.imported()
+    for number in range(failed + without_result):
+        taken = outputs.success.pop()["inputFile"]
+        if number < failed:
+            outputs.fail(taken)
+    with pytest.raises(errors.IngestError) if error else nullcontext():
+        run.all(outputs)
+    assert status_of(catalog, run)[:2] == (status, error or None), "the execution wrote its verdict itself"
+    put(step_functions, run.placed, "FAILED" if error else "SUCCEEDED", error=error)
+    capsys.readouterr()
+    assert watch_executions.handler({}, CONTEXT) == {"followed": 1}
+    assert counted(capsys) == [metric]
+    expected = [(run.placed.association, status, error)] if error else []
+    assert [(one["association"], one["status"], one["error"]) for one in told()] == expected
+    assert [row.kind for row in Queries(catalog).orphans(settled=True)] == ["EVENT_LOST"]
+    missed.quiet = False
+    assert watch_executions.handler({}, CONTEXT) == {"followed": 0}
+    assert (counted(capsys), pauses) == ([], [])
+
+
+def test_a_verdict_of_this_moment_is_left_to_its_event_and_what_the_event_told_is_not_told_again(
+    *,
+    incomplete: str,
+    catalog: Catalog,
+    missed: MissedEvents,
+    step_functions: StepFunctionsTable,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step_functions.executions[incomplete]["stopDate"] = (NOW - timedelta(seconds=1)).timestamp()
+    assert look(missed, catalog) == []
+    capsys.readouterr()
+    for _ in range(2):  # EventBridge delivers at least once
+        follow_execution.handler({"detail": {"executionArn": incomplete}}, CONTEXT)
+    assert counted(capsys) == ["AssociationsMismatched"]
+    assert look(missed, catalog, NOW + 2 * EVENT_WITHIN) == []
+    assert counted(capsys) == []
+
+
+def test_an_end_that_was_followed_and_could_not_be_told_is_told_by_the_next_look(
+    *,
+    run: Run,
+    catalog: Catalog,
+    missed: MissedEvents,
+    step_functions: StepFunctionsTable,
+    told: Callable[[], list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arn = put(step_functions, run.placed, "ABORTED")
+
+    def away(*_: object) -> None:
+        raise errors.StorageUnavailableError("sns:Publish: it is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lambdas.adapters.aws.Topic.publish", away)
+        with pytest.raises(errors.StorageUnavailableError):
+            follow_execution.handler({"detail": {"executionArn": arn}}, CONTEXT)
+        with pytest.raises(errors.StorageUnavailableError):
+            look(missed, catalog)
+    assert told() == []
+    assert look(missed, catalog) == [(run.placed.association, "ABORTED")]
+    assert [one["status"] for one in told()] == ["ABORTED"]
+
+
+def test_an_end_that_a_dead_letter_told_to_the_catalog_alone_is_told_to_people(
+    run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arn = put(step_functions, run.placed, "TIMED_OUT")
+    follow(catalog, executions(), arn)  # as `ahi-ingest queues --redrive` does
+    capsys.readouterr()
+    assert look(missed, catalog) == [(run.placed.association, "TIMED_OUT")]
+    assert counted(capsys) == ["AssociationsFailed"]
+
+
+def test_an_end_that_step_functions_has_forgotten_is_told_by_its_row(
+    incomplete: str, run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable
+) -> None:
+    step_functions.executions.clear()
+    assert look(missed, catalog) == [(run.placed.association, "LEDGER_MISMATCH")]
+    missed.quiet = False
+    assert look(missed, catalog) == []
+    assert execution_arn(run.placed.association) == incomplete
+
+
+def test_a_redrive_that_ends_as_before_is_told_again(
+    incomplete: str, run: Run, catalog: Catalog, missed: MissedEvents, step_functions: StepFunctionsTable
+) -> None:
+    assert look(missed, catalog) == [(run.placed.association, "LEDGER_MISMATCH")]
+    put(step_functions, run.placed, "RUNNING", redrive_count=1)
+    with pytest.raises(errors.LedgerMismatchError):
+        run.reconcile()
+    assert step_functions.executions[incomplete]["status"] == "RUNNING"
+    assert look(missed, catalog) == [(run.placed.association, "RUNNING")]
+    put(step_functions, run.placed, "FAILED", error="Ingest.LedgerMismatch", redrive_count=1)
+    assert look(missed, catalog) == [(run.placed.association, "LEDGER_MISMATCH")]
+    assert status_of(catalog, run) == ("LEDGER_MISMATCH", "Ingest.LedgerMismatch", 1)

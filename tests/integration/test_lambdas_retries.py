@@ -19,7 +19,7 @@ from lambdas.handlers.environment import storage
 from lambdas.logic.claiming import Part, claim
 from tests.support.catalog import rows
 from tests.support.dicom import ct_series
-from tests.support.lambdas import CONTEXT, Outputs, Run
+from tests.support.lambdas import CONTEXT, DATASTORE, Outputs, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -279,7 +279,7 @@ def test_an_attempt_that_never_started_gives_way_to_one_without_what_was_sent_ag
     later.all(later.imported("set-1"))
     claimed = run.claim()
     assert (claimed["attempt"], claimed["status"], claimed["staged"]) == (2, "CLAIMED", 2)
-    assert run.claim() == claimed
+    assert run.claim() == claimed | {"adopted": True}
     run.stage(attempt=2)
     copies = keys_below(run, claimed["input_s3_uri"])
     assert {key.rpartition("/")[2] for key in copies} == {run.placed.entries[n].key.rpartition("/")[2] for n in (0, 2)}
@@ -289,6 +289,18 @@ def test_an_attempt_that_never_started_gives_way_to_one_without_what_was_sent_ag
     given_up, _ = Queries(catalog).import_jobs(run.placed.association)
     assert (given_up.status, given_up.error, given_up.job_id) == ("FAILED", "Import.NotStarted", None)
     assert given_up.cause == "no job was recorded, and 1 of its objects were sent again with other content"
+
+
+def test_an_attempt_that_ended_and_was_never_recorded_does_not_give_way(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], catalog: Catalog
+) -> None:
+    claimed = run.claim()
+    folder = claimed["output_s3_uri"].split("/", 3)[3]
+    run.imported("set-1").write(aws, run.placed.bucket, f"{folder}{DATASTORE}-DicomImport-job1/")
+    later = Run(aws=aws, placed=placer.place([changed(files[1])]))
+    later.all(later.imported("set-1"))
+    assert run.claim() == claimed | {"job_id": "job1", "status": "SUBMITTED"}
+    assert run.collect(None)["imported"] == 3
 
 
 def test_copies_that_never_started_give_way_to_fewer(aws: Aws, placer: Placer, run: Run, files: list[bytes]) -> None:

@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from console import render
 from lambdas import errors
 from lambdas.adapters.aws import Executions, Storage
 from lambdas.catalog.queries import Queries
-from lambdas.handlers import environment, follow_execution, sweep
+from lambdas.handlers import follow_execution, sweep
 from lambdas.handlers.environment import executions, storage
 from lambdas.logic.sweeping import Sweep
 from tests.support.catalog import rows
@@ -23,7 +22,6 @@ from tests.support.lambdas import CONTEXT, Run
 from tests.support.stepfunctions import MACHINE, execution_arn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from lambdas.catalog import Catalog
@@ -175,29 +173,6 @@ def test_a_step_functions_that_is_away_is_no_finding(
 
 
 # The functions
-
-
-@pytest.fixture
-def told(aws: Aws, lambdas: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A topic of failures; reads what was published to it."""
-    sns = boto3.client("sns", endpoint_url=aws.endpoint_url)
-    topic = sns.create_topic(Name="failures-of-tests")["TopicArn"]
-    queue = aws.sqs.create_queue(QueueName="failures-of-tests")["QueueUrl"]
-    queue_arn = aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
-    monkeypatch.setenv("FAILURES_TOPIC_ARN", topic)
-    environment.topic.cache_clear()
-
-    def read() -> list[dict[str, Any]]:
-        messages = aws.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
-        for message in messages:
-            aws.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        return [json.loads(json.loads(message["Body"])["Message"]) for message in messages]
-
-    yield read
-    environment.topic.cache_clear()
-    sns.delete_topic(TopicArn=topic)
-    aws.sqs.delete_queue(QueueUrl=queue)
 
 
 def metrics(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:

@@ -17,10 +17,20 @@ from receiver.cloud import CloudUnavailableError
 from receiver.dicom import pdu
 from receiver.dicom.client import Address
 from receiver.dicom.negotiation import IMPLICIT_VR, STORAGE_COMMITMENT
+from receiver.filesystem import LocalFileSystem
 from tests.support.cloud import FakeCloud
 from tests.support.commitment import Requester, ask
 from tests.support.dicom import ct_series
-from tests.support.receiver import CT, EXPLICIT, Edge, EdgeProcess, RawPeer, running_edge, small_data_set
+from tests.support.receiver import (
+    CT,
+    EXPLICIT,
+    Edge,
+    EdgeProcess,
+    RawPeer,
+    association_folders,
+    running_edge,
+    small_data_set,
+)
 
 
 @pytest.fixture
@@ -82,6 +92,58 @@ def test_objects_on_their_way_are_waited_for(tmp_path: Path, slices: list[pydico
             requester.told(within_seconds=2)  # longer than a silent peer would be let be
         cloud.failure = None
         assert requester.told().event_type == 1
+
+
+class ChoosyCloud(FakeCloud):
+    """Does not take the object whose SOP Instance UID is `refused`."""
+
+    refused = ""
+
+    def put_bytes(self, key: str, content: bytes) -> None:
+        if self.refused and key.endswith(f"{self.refused}.dcm"):
+            raise CloudUnavailableError("down")
+        super().put_bytes(key, content)
+
+
+def test_an_object_whose_upload_fails_is_waited_for_though_later_ones_are_in_s3(
+    tmp_path: Path, slices: list[pydicom.FileDataset]
+) -> None:
+    requester, cloud = Requester(), ChoosyCloud()
+    cloud.refused = str(slices[0].SOPInstanceUID)
+    with running_edge(tmp_path, cloud) as edge, requester.associated(edge.port) as association:
+        assert association.send_c_store(slices[0]).Status == 0
+        assert ask(association, str(slices[0].SOPInstanceUID))[0] == 0
+        with pytest.raises(queue.Empty):
+            requester.told(within_seconds=2)
+        for one in slices[1:]:
+            assert association.send_c_store(one).Status == 0
+        with pytest.raises(queue.Empty):
+            requester.told(within_seconds=2)
+        cloud.refused = ""
+        assert requester.told().committed == [str(slices[0].SOPInstanceUID)]
+
+
+def test_what_a_sibling_left_in_the_spool_is_not_told_as_never_received(
+    tmp_path: Path, slices: list[pydicom.FileDataset]
+) -> None:
+    """It died before it wrote down that there was an object, and nobody has taken up its folder yet."""
+    cloud = FakeCloud()
+    cloud.failure = CloudUnavailableError("down")
+    with running_edge(tmp_path, cloud, drain_timeout_seconds=0) as edge, Requester().associated(edge.port) as association:
+        assert association.send_c_store(slices[0]).Status == 0
+    cloud.failure = None
+    (tmp_path / "spool" / "commitment.sqlite").unlink()
+    requester, uid = Requester(), str(slices[0].SOPInstanceUID)
+    (left,) = association_folders(tmp_path / "spool")
+    release = LocalFileSystem().lock(left.parent / "lock")
+    assert release is not None
+    with running_edge(tmp_path, cloud) as edge, requester.associated(edge.port) as association:
+        assert ask(association, uid)[0] == 0
+        with pytest.raises(queue.Empty):
+            requester.told(within_seconds=2)
+        release()
+        edge.receiver._recover()
+        assert requester.told().committed == [uid]
 
 
 def test_objects_that_s3_does_not_take_in_time_fail_for_want_of_resources(

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from ahi_ingest import app
 from local.aws import Aws
 from local.processes import free_port
+from receiver.dicom.negotiation import IMPLICIT_VR, STORAGE_COMMITMENT
+from tests.integration.test_receiver_dicom_commitment import raw_request
 from tests.support.receiver import CT, EXPLICIT, EdgeProcess, RawPeer, element, small_data_set, until
 
 STORAGE = {1: (CT, (EXPLICIT,))}
@@ -67,6 +69,29 @@ def test_the_spool_is_listed_shown_and_verified_with_aws_away(away: EdgeProcess)
         (stored,) = edge.spool.glob("out/*/*/000001-*.dcm")
         stored.write_bytes(b"no DICOM")
         assert "is no file of the receiver's" in gateway.run("spool", "verify", code=1)
+
+
+@pytest.mark.parametrize("ending", ["stop", "kill"])
+def test_commands_that_look_make_no_file_in_the_spool(away: EdgeProcess, ending: str) -> None:
+    """Root's would keep the receiver's user out: of an earlier version's spool, without a lock file of the database, too."""
+    peer_uids = STORAGE | {3: (STORAGE_COMMITMENT, (IMPLICIT_VR,))}
+    away.start()
+    peer = RawPeer(away.port, peer_uids)
+    assert peer.store(b"1.1", small_data_set()) == 0
+    peer.sock.sendall(raw_request(3, b"1.1"))
+    assert peer.status() == 0
+    getattr(away, ending)()
+    peer.sock.close()
+    for name in ("lock", "commitment.sqlite.lock"):
+        (away.spool / name).unlink()
+    before = sorted(away.spool.rglob("*"))
+    gateway = Gateway(away)
+    assert "1 open requests" in gateway.run("commitments")
+    assert "1 associations" in gateway.run("spool", "list")
+    gateway.run("spool", "verify")
+    gateway.run("quarantine", "list")
+    assert "no receiver runs" in gateway.run("drain", code=2)
+    assert sorted(away.spool.rglob("*")) == before
 
 
 def test_a_peer_that_does_not_answer_is_told(away: EdgeProcess) -> None:

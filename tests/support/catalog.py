@@ -13,6 +13,7 @@ TABLES = (
     "association",
     "association_member",
     "stored_object",
+    "external_removal",
     "import_job",
     "import_scope",
     "staged_copy",
@@ -28,6 +29,7 @@ TABLES = (
 _MOMENTS = (
     "registered_at",
     "status_changed_at",
+    "told_at",
     "indexed_at",
     "recorded_at",
     "noticed_at",

