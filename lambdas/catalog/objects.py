@@ -5,6 +5,8 @@ Invariants, which make any order of slices, repeated and side by side, give the 
 - Attributes are those of the object with the highest `described_order`; `instance.object_hash` with them.
 - The parent of a UID is the one that the object with the lowest order named: the first. Another that is named for the same
   UID is a conflict, and moves nothing; then every parent that was named is in `conflict`.
+- The first object itself may name another parent when it is indexed again: by another default issuer, or since it is read
+  better by now. That moves the UID, and is no conflict.
 - An object without a PatientID names no patient: its study's stand-in for one gives way to the first PatientID, and is never
   a conflict. The stand-in's own row of `patient` stays, without studies.
 - What is compared in Python was locked by an upsert of the same transaction before.
@@ -167,6 +169,8 @@ VALUES (%s, %s, %s, UTC_TIMESTAMP(3))
 ON DUPLICATE KEY UPDATE level = VALUES(level)
 """
 
+_IN_CONFLICT = "SELECT uid FROM conflict WHERE level = %s AND uid = %s LIMIT 1"
+
 Parent = tuple[str | None, ...]
 
 _STAND_IN = "~"  # before an order: sorts after every order without it, since those begin with a digit
@@ -259,9 +263,10 @@ def _settle_parents(cursor: Cursor, level: Level, claims: Sequence[_Claim]) -> l
         parent, parent_order = holders[claim.uid]
         if claim.parent == parent:
             continue
-        if not (parent_order.startswith(_STAND_IN) or claim.parent_order.startswith(_STAND_IN)):
+        again = claim.parent_order == parent_order and not cursor.rows(_IN_CONFLICT, (str(level), claim.uid))
+        if not (again or parent_order.startswith(_STAND_IN) or claim.parent_order.startswith(_STAND_IN)):
             conflicts += [(str(level), claim.uid, _parent_text(one)) for one in (parent, claim.parent)]
-        if claim.parent_order < parent_order:
+        if claim.parent_order <= parent_order:
             cursor.execute(set_parent, (*claim.parent, claim.parent_order, claim.uid))
             holders[claim.uid] = (claim.parent, claim.parent_order)
     return conflicts

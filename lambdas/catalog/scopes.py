@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lambdas.catalog.associations import Origin
 from lambdas.catalog.connection import Cursor
@@ -29,6 +30,17 @@ class Reason(enum.StrEnum):
     """Those that failed by HealthImaging's own fault."""
     FAILED_ONLY = "FAILED_ONLY"
     """Those that are not imported, since an operator said so."""
+
+
+class Instance(NamedTuple):
+    """What HealthImaging takes for the same: an instance of a series of a study, as columns' values.
+
+    Of another study or series an equal SOP Instance UID is another instance, perhaps of another patient: it replaces nothing.
+    """
+
+    sop_instance_uid: str | None
+    study_instance_uid: str | None
+    series_instance_uid: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +103,7 @@ ORDER BY position
 # nothing is undone. What HealthImaging has refused does not count, nor does a later part until it is imported: parts of one
 # association are imported in their order anyway.
 _LATER = """
-SELECT later.sop_instance_uid, later.digest, later.association
+SELECT later.sop_instance_uid, later.study_instance_uid, later.series_instance_uid, later.digest, later.association
 FROM stored_object AS later
 JOIN association ON association.association = later.association
 WHERE later.sop_instance_uid IN %(sop_instance_uids)s
@@ -131,10 +143,10 @@ def not_imported(cursor: Cursor, association: str, part: int) -> list[int]:
 
 
 def sent_again(
-    cursor: Cursor, association: str, part: int, origin: Origin, contents: Set[tuple[str, str]]
-) -> dict[tuple[str, str], str]:
-    """Of these contents, (SOP Instance UID, digest), those that are superseded, each with the association that did it."""
-    uids = sorted({uid for uid, _ in contents if uid})
+    cursor: Cursor, association: str, part: int, origin: Origin, contents: Set[tuple[Instance, str]]
+) -> dict[tuple[Instance, str], str]:
+    """Of these contents, (instance, digest), those that are superseded, each with the association that did it."""
+    uids = sorted({instance.sop_instance_uid for instance, _ in contents if instance.sop_instance_uid})
     if not uids:
         return {}
     arguments = {
@@ -144,7 +156,9 @@ def sent_again(
         "association": association,
         "part": part,
     }
-    last = {row["sop_instance_uid"]: row for row in cursor.rows(_LATER, arguments)}
+    last = {Instance(*(row[name] for name in Instance._fields)): row for row in cursor.rows(_LATER, arguments)}
     return {
-        (uid, digest): last[uid]["association"] for uid, digest in contents if uid in last and digest != last[uid]["digest"]
+        (instance, digest): last[instance]["association"]
+        for instance, digest in contents
+        if instance in last and digest != last[instance]["digest"]
     }

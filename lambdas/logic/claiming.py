@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from contract.keys import imports_prefix, instances_prefix, retries_prefix
+from contract.manifest import Entry
 from contract.strict import ContractError
 from lambdas.adapters.aws import Storage
 from lambdas.catalog import Catalog, associations, imports, scopes
@@ -30,7 +31,7 @@ from lambdas.catalog.connection import Cursor
 from lambdas.catalog.imports import CLAIMED, COMPLETED, FAILED, SUBMITTED, SUPERSEDED, Attempt, AttemptKey, ObjectResult
 from lambdas.catalog.keys import uid_column
 from lambdas.catalog.objects import Listed
-from lambdas.catalog.scopes import Reason, Scope, StagedCopy
+from lambdas.catalog.scopes import Instance, Reason, Scope, StagedCopy
 from lambdas.errors import CatalogUnavailableError, UnknownAssociationError
 from lambdas.logic.manifests import list_part
 
@@ -295,9 +296,13 @@ def _adopt_open(cursor: Cursor, part: Part, execution_arn: str) -> Claim:
 
 def _superseded(cursor: Cursor, part: Part, candidates: Sequence[Listed], origin: Origin) -> dict[int, str]:
     """The later association, by position of the objects that one has sent again with other content."""
-    contents = {one.position: (uid_column(one.entry.sop_instance_uid) or "", one.entry.digest) for one in candidates}
+    contents = {one.position: (_instance(one.entry), one.entry.digest) for one in candidates}
     later = scopes.sent_again(cursor, part.association, part.part, origin, set(contents.values()))
     return {position: later[content] for position, content in contents.items() if content in later}
+
+
+def _instance(entry: Entry) -> Instance:
+    return Instance(*(uid_column(getattr(entry, name)) for name in Instance._fields))
 
 
 def _scope(part: Part, wanted: _Wanted, kept: Sequence[Listed], *, whole: bool, left_out: int) -> Scope:

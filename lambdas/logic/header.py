@@ -5,7 +5,9 @@ has no attribute beyond. It is complete when the walk below met a higher tag, or
 That is known from tags and lengths alone: pydicom, given a buffer that was cut within a sequence, raises nothing and returns
 a shorter sequence. What is missing is fetched up to where it is known to end and a little further, or else by doubling.
 
-The bytes are trusted more than the transfer syntax: whether an element has a VR is seen at the element.
+The bytes are trusted more than the transfer syntax. Whether a data set has VRs is seen once, at its first element. In one that
+has none no VR is looked for: where it would stand are the low 16 bits of a length, which may be two letters (20,300 is LO). In
+one that has VRs a single element may lack its own; that is seen at the element.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
 FIRST_READ_BYTES = 16 * 1024
 """A header without private blobs is of 2 to 10 KiB; a second read costs S3's latency, which many side by side hide."""
 _SECOND_READ_BYTES = 64 * 1024
@@ -25,6 +29,7 @@ _NEST_MAX = 64
 
 LAST_GROUP = 0x0028
 """Private blobs of 100 KB stand in group 0029 of many scanners' objects."""
+IMPLICIT = "1.2.840.10008.1.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
@@ -119,7 +124,8 @@ def _delimit(buffer: bytes, tags: Container[int], before_large: Callable[[], obj
         before_large()
         data_set, whole = _inflated(data_set, whole=whole)
     little_endian = _little_endian(data_set, transfer_syntax_uid)
-    walk = _Walk(data_set, little_endian=little_endian, whole=whole)
+    implicit_vr = _implicit_vr(data_set, transfer_syntax_uid)
+    walk = _Walk(data_set, implicit_vr=implicit_vr, little_endian=little_endian, whole=whole)
     try:
         end, elements = walk.header(tags)
     except _MoreError as more:
@@ -129,7 +135,7 @@ def _delimit(buffer: bytes, tags: Container[int], before_large: Callable[[], obj
     return Header(
         data_set=data_set[:end],
         elements=elements,
-        implicit_vr=not data_set[4:6].isalpha(),
+        implicit_vr=implicit_vr,
         little_endian=little_endian,
         transfer_syntax_uid=transfer_syntax_uid,
         fetched_bytes=len(buffer),
@@ -151,7 +157,7 @@ def _inflated(deflated: bytes, *, whole: bool) -> tuple[bytes, bool]:
 def _file_meta(buffer: bytes, *, whole: bool) -> tuple[int, str]:
     """Where the data set begins, and the transfer syntax (PS3.10 7.1). Objects without preamble or meta are known too."""
     has_preamble = buffer[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == b"DICM"
-    walk = _Walk(buffer, little_endian=True, whole=whole)
+    walk = _Walk(buffer, implicit_vr=False, little_endian=True, whole=whole)
     at = first = _PREAMBLE_BYTES + 4 if has_preamble else 0
     transfer_syntax_uid = ""
     while buffer[at : at + 2] == b"\x02\x00":
@@ -176,10 +182,24 @@ def _little_endian(data_set: bytes, transfer_syntax_uid: str) -> bool:
     return not (data_set[:1] == b"\0" and data_set[1:2] != b"\0")
 
 
+def _implicit_vr(data_set: bytes, transfer_syntax_uid: str) -> bool:
+    """Whether the data set has no VRs. Where the transfer syntax says so, a first element with a VR must have its own."""
+    vr = data_set[4:6]
+    if not (vr.isalpha() and vr.isupper()):
+        return True
+    if transfer_syntax_uid != IMPLICIT:
+        return False
+    tag = int.from_bytes(data_set[:2], "little") << 16 | int.from_bytes(data_set[2:4], "little")
+    own_vr = dictionary_VR(tag) if dictionary_has_tag(tag) else "UL"  # of a group length
+    return vr.decode() != own_vr
+
+
 class _Walk:
     """Steps from element to element of a data set, of which `buffer` has the beginning, or the `whole`."""
 
-    def __init__(self, buffer: bytes, *, little_endian: bool, whole: bool) -> None:
+    def __init__(self, buffer: bytes, *, implicit_vr: bool, little_endian: bool, whole: bool) -> None:
+        self._implicit_vr = implicit_vr
+        self._short_vrs = frozenset[bytes]() if implicit_vr else _SHORT_VRS
         self._buffer = buffer
         self._size = len(buffer)
         self._whole = whole
@@ -188,11 +208,11 @@ class _Walk:
     def header(self, tags: Container[int]) -> tuple[int, dict[int, Element]]:
         """Where the header ends, and the elements with these tags. Raises _MoreError, UnreadableError."""
         at, elements = 0, {}
-        buffer, size, unpack = self._buffer, self._size, self._head.unpack_from
+        buffer, size, unpack, short_vrs = self._buffer, self._size, self._head.unpack_from, self._short_vrs
         while not (self._whole and at == size):
             if at + 8 <= size:
                 group, number, vr, length = unpack(buffer, at)
-                if vr in _SHORT_VRS and group <= LAST_GROUP and at + 8 + length <= size:  # nearly all, without a call
+                if vr in short_vrs and group <= LAST_GROUP and at + 8 + length <= size:  # nearly all, without a call
                     tag, value_at, at = group << 16 | number, at + 8, at + 8 + length
                     if tag in tags:
                         elements[tag] = Element(vr.decode(), value_at, at, is_delimited=False)
@@ -206,14 +226,14 @@ class _Walk:
         return at, elements
 
     def element(self, at: int) -> tuple[int, bytes, int, int]:
-        """(tag, VR, length, where the value is) of the element at `at`, which has a VR if one is seen there (PS3.5 7.1)."""
+        """(tag, VR, length, where the value is) of the element at `at`, which has a VR if one may be seen there (PS3.5 7.1)."""
         if at + 8 > self._size:
             self._need(at + 8)
         group, number, vr, length = self._head.unpack_from(self._buffer, at)
         tag = group << 16 | number
-        if vr in _SHORT_VRS and group != 0xFFFE:
+        if vr in self._short_vrs and group != 0xFFFE:
             return tag, vr, length, at + 8
-        if group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
+        if self._implicit_vr or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
             return tag, b"", self._long.unpack_from(self._buffer, at + 4)[0], at + 8
         if vr in _LONG_VRS:
             self._need(at + 12)

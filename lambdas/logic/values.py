@@ -34,6 +34,7 @@ _YEAR_MIN = 1000  # MySQL's DATE begins here
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FREE_TEXT = {VR.LT, VR.ST, VR.UT}  # spaces before it count (PS3.5 6.2)
+_DECODED = CUSTOMIZABLE_CHARSET_VR | {VR.PN, VR.SQ}  # by the character set; of a sequence the codes
 _TEXTS = _FREE_TEXT | {VR.AE, VR.AS, VR.CS, VR.DA, VR.DS, VR.DT, VR.IS, VR.LO, VR.PN, VR.SH, VR.TM, VR.UC, VR.UI}
 
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -44,6 +45,7 @@ _UNDECODED = "not in the object's character set: decoded as far as possible"
 _NO_CHARACTER_SET = "not ASCII, and the object names no character set for it: shown as Latin-1"
 _UNKNOWN_CHARACTER_SET = "not ASCII, and the object's character set is none that DICOM defines: decoded as far as possible"
 _UNCONVERTED = "not of its value representation: shown as Latin-1"
+_NOT_SHOWN = "not of its value representation: not shown"
 
 
 class Value(NamedTuple):
@@ -133,7 +135,11 @@ class Values:
         header = self._header
         try:
             return read_dataset(
-                BytesIO(header.data_set), header.implicit_vr, header.little_endian, specific_tags=[*header.elements]
+                BytesIO(header.data_set),
+                header.implicit_vr,
+                header.little_endian,
+                specific_tags=[*header.elements],
+                at_top_level=not header.implicit_vr,  # there pydicom would look for a VR in the first element's length
             )
         except Exception as error:  # noqa: BLE001 - whatever a broken object does to pydicom is that object's reason
             raise UnreadableError(f"pydicom cannot read it ({type(error).__name__})") from None
@@ -146,13 +152,13 @@ class Values:
             element = data_set[tag]
             found = _converted(element.VR, element.value)
         except Exception:  # noqa: BLE001 - a value that pydicom cannot convert keeps its raw form
-            return _Texts(values=[raw], note=_UNCONVERTED) if raw else _ABSENT
+            return _Texts(values=[raw], note=_UNCONVERTED) if raw else _Texts(note=_NOT_SHOWN)
         if not any(found):
             return _ABSENT
-        if element.VR in CUSTOMIZABLE_CHARSET_VR or element.VR == VR.PN:
+        if element.VR in _DECODED:
             if len(self._warned) > warned_before:
                 return _Texts(element.VR, found, raw, _UNDECODED)
-            if undecoded is not None and not undecoded.isascii():
+            if not "".join(found).isascii():
                 return _Texts(element.VR, found, None, self._doubt())
         return _Texts(element.VR, found)
 
@@ -166,7 +172,7 @@ class Values:
 def _column_value(texts: _Texts, kind: Kind) -> Value:
     text = texts.joined
     if text is None:
-        return _NOTHING
+        return Value(note=texts.note)
     match kind:
         case Kind.TEXT:
             return Value(text, texts.raw, texts.note)

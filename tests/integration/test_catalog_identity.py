@@ -56,6 +56,16 @@ def test_one_id_from_two_edges_is_as_many_patients_as_there_are_issuers(
     assert len({row["patient_key"] for row in rows(catalog, "study")}) == len(patients)
 
 
+def test_a_default_issuer_that_changed_moves_a_study_when_it_is_indexed_again_and_is_no_conflict(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    placed = placer.place([path.read_bytes() for path in ct_series(tmp_path, 3, patient_id="1234")])
+    for issuers, issuer in (({}, None), ({placer.edge: "CLINIC"}, "CLINIC"), ({placer.edge: "CAMPUS"}, "CAMPUS")):
+        _index(catalog, aws, placed, issuers)
+        assert [(row["patient_id"], row["effective_issuer"]) for row in rows(catalog, "study_list")] == [("1234", issuer)]
+    assert rows(catalog, "conflict") == []
+
+
 def test_300_slices_without_an_id_are_one_patient_and_another_study_is_another(
     aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
 ) -> None:

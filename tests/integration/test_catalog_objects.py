@@ -131,6 +131,25 @@ def test_the_same_uid_under_another_parent_is_a_conflict_and_moves_nothing(catal
     ]
 
 
+def test_the_first_object_may_name_another_parent_when_it_is_indexed_again(catalog: Catalog) -> None:
+    for series, study, patient in (("3.1", "2.1", "a"), ("3.2", "2.2", "b"), ("3.2", "2.2", "c")):
+        one = made_object(1, order="1", series=series, study=study, patient=patient)
+        other = made_object(2, order="2", series=series, study=study, patient=patient)
+        catalog.transaction(lambda cursor, group=(one, other): write_indexed(cursor, group))  # type: ignore[misc]
+    found = {row["sop_instance_uid"]: (row["study_instance_uid"], row["parent_order"]) for row in rows(catalog, "instance")}
+    assert found == {"4.1": ("2.2", "1"), "4.2": ("2.2", "2")}
+    assert {row["study_instance_uid"]: row["patient_key"][0] for row in rows(catalog, "study")} == {"2.1": "a", "2.2": "c"}
+    assert rows(catalog, "conflict") == []
+
+
+def test_a_parent_that_moved_is_named_where_another_object_is_in_conflict_with_it(catalog: Catalog) -> None:
+    for order, patient in (("1", "a"), ("2", "x"), ("1", "b")):
+        one = made_object(int(order), order=order, patient=patient)
+        catalog.transaction(lambda cursor, one=one: write_indexed(cursor, [one]))  # type: ignore[misc]
+    assert [row["patient_key"][0] for row in rows(catalog, "study")] == ["b"]
+    assert sorted(row["parent"][0] for row in rows(catalog, "conflict")) == ["a", "b", "x"]
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 @pytest.mark.parametrize("together", [True, False])
 def test_an_object_without_a_patient_id_takes_its_study_from_no_patient(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lambdas import errors
+from lambdas.catalog.objects import write_indexed
 from tests.support.catalog import rows
 from tests.support.dicom import ct_series
+from tests.support.indexed import made_object
 from tests.support.lambdas import Run
 
 if TYPE_CHECKING:
@@ -62,3 +64,16 @@ def test_the_documentation_has_examples() -> None:
 @pytest.mark.parametrize("statement", EXAMPLES)
 def test_every_example_of_the_documentation_runs(catalog: Catalog, statement: str) -> None:
     catalog.transaction(lambda cursor: cursor.rows(statement))
+
+
+def test_what_a_later_association_left_out_is_found_by_the_documentations_statement(catalog: Catalog) -> None:
+    [emptied] = [one for one in EXAMPLES if "new_value IS NULL" in one]
+    for order, association, text in (("1", "A", "was there"), ("2", "B", None), ("3", "C", "is there again")):
+        one = made_object(1, order=order, association=association, text=text)
+        catalog.transaction(lambda cursor, one=one: write_indexed(cursor, [one]))  # type: ignore[misc]
+    found = catalog.transaction(lambda cursor: cursor.rows(emptied))
+    assert {(row["level"], row["column_name"], row["old_value"], row["association"]) for row in found} == {
+        ("patient", "patient_name", "was there", "B"),
+        ("study", "study_description", "was there", "B"),
+        ("series", "series_description", "was there", "B"),
+    }

@@ -43,10 +43,12 @@ def run(aws: Aws, placer: Placer, files: list[bytes]) -> Run:
     return run
 
 
-def changed(file: bytes) -> bytes:
-    """The same instance with other content."""
+def changed(file: bytes, **values: str) -> bytes:
+    """The same instance with other content; or one of that SOP Instance UID with other `values`, by keyword."""
     dataset = pydicom.dcmread(DicomBytesIO(file))
     dataset.SeriesDescription = "sent again"
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
     written = DicomBytesIO()
     dataset.save_as(written)
     return written.getvalue()
@@ -205,6 +207,42 @@ def test_a_replay_of_an_old_association_leaves_out_what_a_later_one_sent_again(
     assert (1, "SUPERSEDED", 2, 1) in scopes(catalog)
     [listed] = Queries(catalog).stored_objects(run.placed.association, only_failed=True)
     assert why(listed) == f"superseded: {later.placed.association} sent it again with other content"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"PatientID": "P-2", "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.4"},
+        {"StudyInstanceUID": "1.2.3"},
+        {"SeriesInstanceUID": "1.2.3.4"},
+        {"StudyInstanceUID": "", "SeriesInstanceUID": ""},
+    ],
+)
+def test_an_object_of_another_study_or_series_supersedes_none_though_its_sop_instance_uid_is_the_same(
+    aws: Aws, placer: Placer, run: Run, files: list[bytes], values: dict[str, str]
+) -> None:
+    later = Run(aws=aws, placed=placer.place([changed(files[1], **values)]))
+    later.all(later.imported("set-2"))
+    assert run.claim()["staged"] == 0
+    run.collect(run.imported("set-1"))
+    counts = run.reconcile()
+    assert (counts["imported"], counts["superseded"]) == (3, 0)
+
+
+def test_the_last_of_each_series_decides_what_was_sent_again(aws: Aws, placer: Placer, run: Run, files: list[bytes]) -> None:
+    """Where an equal SOP Instance UID of another series came last, what its own series has sent again is still left out."""
+    others: list[dict[str, str]] = [{}, {"SeriesInstanceUID": "1.2.3.4"}]
+    for values in others:
+        Run(aws=aws, placed=placer.place([changed(files[1], **values)])).all()
+    assert run.claim()["staged"] == 2
+
+
+def test_an_object_without_study_and_series_is_superseded_by_its_like(aws: Aws, placer: Placer, files: list[bytes]) -> None:
+    bare = [changed(file, StudyInstanceUID="", SeriesInstanceUID="") for file in files]
+    run = Run(aws=aws, placed=placer.place(bare))
+    run.index(run.register()["slices"])
+    Run(aws=aws, placed=placer.place([changed(bare[1], SeriesDescription="sent once more")])).all()
+    assert run.claim()["staged"] == 2
 
 
 def test_force_imports_it_nevertheless_and_that_is_recorded(

@@ -1,4 +1,4 @@
-"""Data elements byte by byte (PS3.5 7), in little endian with explicit VRs, for objects that no library would write."""
+"""Data elements byte by byte (PS3.5 7), in little endian, for objects that no library would write."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def element(tag: int, vr: bytes, value: bytes) -> bytes:
     if vr in (b"SQ", b"UN", b"OB", b"UT"):
         return head + b"\0\0" + struct.pack("<L", len(value)) + value
     return head + struct.pack("<H", len(value)) + value
+
+
+def implicit(tag: int, value: bytes) -> bytes:
+    """An element without a VR."""
+    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
 
 
 def undefined(tag: int, vr: bytes, content: bytes) -> bytes:

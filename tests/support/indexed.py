@@ -19,7 +19,7 @@ def made_object(
     series: str = "3.1",
     study: str = "2.1",
     patient: str = "a",
-    text: str = "",
+    text: str | None = "",
     has_id: bool = True,
 ) -> IndexedObject:
     """Instance `4.<number>`. `text` is its patient's name, its descriptions and its image type; `order` all of its orders."""

@@ -25,7 +25,7 @@ from lambdas.logic.issuers import default_issuer, parse_issuers
 from lambdas.logic.order import object_order
 from tests.support.associations import entry_of
 from tests.support.dicom import BUNDLED
-from tests.support.elements import BIG, ITEM, element, part10
+from tests.support.elements import BIG, IMPLICIT, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, element, implicit, part10, undefined
 
 ASSOCIATION = "20261124T021501Z-CT_1-9f3c2a71"
 ORDER = object_order(Origin(sequence=1, sent_at_ms=1), ASSOCIATION, 1, 0)
@@ -184,6 +184,36 @@ def test_bundled_objects_say_what_pydicom_reads() -> None:
         assert said.levels[Level.SERIES].values["modality"] == read.Modality
 
 
+REFERENCE = ITEM + struct.pack("<L", 92) + implicit(0x00081150, b"1.2.840.") + implicit(0x00081155, b"9" * 68)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    "long",
+    [
+        implicit(0x00081140, REFERENCE * 203),  # of 20,300 bytes, which end as LO begins
+        implicit(0x00090010, b"ACME") + implicit(0x00091001, bytes(20_304)),  # PO, which is no VR
+    ],
+)
+def test_what_an_implicit_object_says_after_a_long_element_is_read(long: bytes, nested: bool) -> None:
+    if nested:
+        items = ITEM + UNDEFINED + long + ITEM_END
+        long = struct.pack("<HH", 0x0008, 0x1200) + UNDEFINED + items + SEQUENCE_END
+    before = implicit(0x00080005, b"ISO_IR 100") + implicit(0x00080018, b"1.2.3\0") + implicit(0x00080060, b"CT")
+    after = [(0x00100010, b"M\xfcller"), (0x00100020, b"1234"), (0x0020000D, b"1.2.3.4\0"), (0x00280010, b"\2\0")]
+    file = part10(before + long + b"".join(implicit(*one) for one in after), IMPLICIT)
+    said = described(file)
+    assert (said.study_instance_uid, said.has_patient_id) == ("1.2.3.4", True)
+    assert said.levels[Level.PATIENT].values == {"patient_id": "1234", "patient_name": "Müller"}
+    assert said.levels[Level.INSTANCE].values["rows"] == 2
+
+
+def test_a_long_first_element_of_an_implicit_object_keeps_no_value_from_being_decoded() -> None:
+    after = [(0x00080005, b"ISO_IR 192"), (0x00080018, b"1.2.3\0"), (0x00100010, "Müller".encode())]
+    file = part10(implicit(0x00080001, bytes(20_300)) + b"".join(implicit(*one) for one in after), IMPLICIT)
+    assert described(file).levels[Level.PATIENT].values["patient_name"] == "Müller"
+
+
 @pytest.mark.parametrize(
     ("sop_class", "modality", "content"),
     [
@@ -320,6 +350,42 @@ def test_codes_are_lists_of_value_scheme_and_meaning_in_the_objects_character_se
         ["T-A0100", "SRT", "Großhirn"],
         ["x" * 20, "", ""],
     ]
+
+
+@pytest.mark.parametrize("delimited", [False, True])
+@pytest.mark.parametrize(
+    ("character_sets", "meaning", "shown", "note"),
+    [
+        ([b"ISO_IR 192"], b"M\xfcll", "M\ufffdll", "not in the object's character set"),
+        ([], b"M\xfcll", "Müll", "names no character set"),
+        ([b"ISO_IR 999"], b"M\xfcll", "Müll", "none that DICOM defines"),
+        ([b"ISO_IR 100"], b"M\xfcll", "Müll", None),
+        ([], b"Mull", "Mull", None),
+    ],
+)
+def test_a_code_that_may_be_read_wrongly_is_kept_with_a_note(
+    character_sets: list[bytes], meaning: bytes, shown: str, note: str | None, *, delimited: bool
+) -> None:
+    item = element(0x00080100, b"SH", b"1 ") + element(0x00080104, b"LO", meaning)
+    if delimited:
+        codes = undefined(0x00081032, b"SQ", ITEM + UNDEFINED + item + ITEM_END)
+    else:
+        codes = element(0x00081032, b"SQ", ITEM + struct.pack("<L", len(item)) + item)
+    declared = [element(0x00080005, b"CS", one) for one in character_sets]
+    study = described(with_elements(*declared, codes)).levels[Level.STUDY]
+    assert study.values["procedure_code_sequence"] == f'[["1", "", "{shown}"]]'
+    assert (note or "no note") in json.loads(study.value_notes or "{}").get("ProcedureCodeSequence", "no note")
+    was_replaced = note is not None and "not in" in note
+    assert ("M\xfcll" in json.loads(study.raw_values or "{}").get("ProcedureCodeSequence", "")) is (
+        was_replaced and not delimited
+    )
+
+
+def test_codes_of_unknown_length_that_cannot_be_converted_are_noted() -> None:
+    item = element(0x00080100, b"US", b"\1\2\3")
+    study = described(with_elements(undefined(0x00081032, b"SQ", ITEM + UNDEFINED + item + ITEM_END))).levels[Level.STUDY]
+    assert "procedure_code_sequence" not in study.values
+    assert json.loads(study.value_notes or "{}") == {"ProcedureCodeSequence": "not of its value representation: not shown"}
 
 
 def test_the_same_bytes_are_what_each_object_and_each_column_takes_them_for() -> None:

@@ -11,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.logic.header import FIRST_READ_BYTES, Header, UnreadableError, read_header
-from tests.support.elements import BIG, DEFLATED, EXPLICIT, IMPLICIT, ITEM, ITEM_END, UNDEFINED, element, part10, undefined
+from tests.support.elements import (
+    BIG,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    ITEM,
+    ITEM_END,
+    SEQUENCE_END,
+    UNDEFINED,
+    element,
+    implicit,
+    part10,
+    undefined,
+)
 
 PIXELS = b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<L", 1 << 20) + bytes(1 << 20)
 
@@ -146,6 +159,50 @@ def test_byte_order_and_vrs_are_seen_at_the_elements() -> None:
     ):
         header = Reads(content).header()
         assert (header.implicit_vr, header.little_endian) == (implicit_vr, little_endian)
+
+
+LIKE_A_VR = st.tuples(st.sampled_from(b"BDFHJLNPRTVXZ"), st.integers(ord("A"), ord("Z")), st.integers(0, 1)).map(
+    lambda letters: letters[0] | letters[1] << 8 | letters[2] << 16
+)
+"""Even lengths of which the low 16 bits are two capital letters, some of them a VR's."""
+
+
+@pytest.mark.parametrize("transfer_syntax", [IMPLICIT, EXPLICIT, ""])
+@given(length=LIKE_A_VR | st.integers(0, 1 << 16), before=st.booleans(), nested=st.booleans())
+def test_an_implicit_element_may_have_any_length_and_has_no_vr(
+    transfer_syntax: str, length: int, before: bool, nested: bool
+) -> None:
+    sop, rows = implicit(0x00080018, b"1.2.3\0"), implicit(0x00280010, b"\x40\0")
+    one = implicit(0x00091001, bytes(length))
+    if nested:
+        item = ITEM + UNDEFINED + one + implicit(0x00091002, b"ab") + ITEM_END
+        one = struct.pack("<HH", 0x0009, 0x1003) + UNDEFINED + item + SEQUENCE_END
+    names = [implicit(0x00100010, b"Doe ")] if before else []
+    data_set = b"".join([sop, *names, one, rows])
+    pixels = implicit(0x7FE00010, bytes(1000))
+    reads = Reads(part10(data_set + pixels, transfer_syntax))
+    header = read_header(reads, len(reads.content), {0x00091001, 0x00280010})
+    assert (header.data_set, header.implicit_vr) == (data_set, True)
+    assert header.elements[0x00280010].vr == ""
+    if not nested:
+        assert (header.elements[0x00091001].vr, header.elements[0x00091001].end) == ("", len(data_set) - len(rows))
+
+
+@given(length=LIKE_A_VR)
+def test_the_first_element_of_an_implicit_object_may_be_long_too(length: int) -> None:
+    """Its VR would not be the dictionary's; where it is, the transfer syntax lies."""
+    languages, rows = implicit(0x00080006, bytes(length)), implicit(0x00280010, b"\x40\0")
+    header = Reads(part10(languages + rows, IMPLICIT)).header()
+    assert (header.data_set, header.implicit_vr) == (languages + rows, True)
+    for first in (SOP, element(0x00080000, b"UL", b"\0\0\0\0"), element(0x00080005, b"CS", b"")):
+        header = Reads(part10(first + ROWS, IMPLICIT)).header()
+        assert (header.data_set, header.implicit_vr) == (first + ROWS, False)
+
+
+def test_an_element_without_a_vr_among_others_that_have_theirs_is_read() -> None:
+    data_set = SOP + implicit(0x00091001, b"abcd") + ROWS
+    header = Reads(part10(data_set)).header()
+    assert (header.data_set, header.implicit_vr) == (data_set, False)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PNG" * 100, bytes(200), b"\xff" * 300])
