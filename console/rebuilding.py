@@ -1,6 +1,7 @@
 """`ahi-ingest rebuild`: the catalog again, of what S3, HealthImaging and Step Functions remember, by the Lambdas' own logic.
 
-1. Every association is registered, so that each knows what is later than it.
+1. Every association is registered, so that each knows what is later than it. Until its verdict it is REBUILDING, which keeps
+   the sweep of a database in use from starting what is older than Step Functions remembers.
 2. Every attempt is claimed and its outputs are collected, in the order of their jobs. What an attempt imported its job says;
    why it was made follows from what had been recorded before it. Attempts at whole parts do not look back, and go side by side.
 3. Every association is indexed, in order, some at once, and gets its verdict. People were told of that when it was news.
@@ -34,7 +35,7 @@ from lambdas.logic.indexing import Slice, index_slice
 from lambdas.logic.issuers import DefaultIssuers
 from lambdas.logic.outputs import collect
 from lambdas.logic.reconciling import reconcile
-from lambdas.logic.registering import Plan, register
+from lambdas.logic.registering import LIVE, Plan, register, register_again
 
 _BATCH_MAX = 64
 _JOB_FAILED = "Import.JobFailed"  # workflows/import.asl.json, state JobEnded
@@ -90,15 +91,13 @@ class Rebuilding:
             catalog.close()
 
     def _register(self, one: Remembered) -> None:
-        message = one.announcement.message
-        arn = one.run.arn if one.run else self._stack.execution_arn(message.association)
-        self._plans[message.association] = register(
-            self._catalog,
-            self._stack.cloud.storage,
-            self._stack.cloud.executions,
-            announcement=one.announcement,
-            execution_arn=arn,
-        )
+        association, run, cloud = one.announcement.message.association, one.run, self._stack.cloud
+        arn = run.arn if run else self._stack.execution_arn(association)
+        if run is not None and run.status in LIVE:
+            plan = register(self._catalog, cloud.storage, cloud.executions, announcement=one.announcement, execution_arn=arn)
+        else:
+            plan = register_again(self._catalog, cloud.storage, announcement=one.announcement, execution_arn=arn)
+        self._plans[association] = plan
 
     def _batches(self, attempts: Iterable[Attempted]) -> Iterator[list[Attempted]]:
         """An attempt at copies, or at a part whose attempt before is in the batch, needs what was recorded before it."""

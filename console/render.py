@@ -44,7 +44,7 @@ def associations(rows: Sequence[Association], console: Console) -> None:
     """The newest associations, one a line."""
     table = _table("Associations", "association", "objects", "ended", "status", "error")
     for row in rows:
-        table.add_row(row.association, str(row.objects + row.quarantined), row.ending, status(row.status), row.error or "")
+        _row(table, row.association, str(row.objects + row.quarantined), row.ending, status(row.status), row.error or "")
     console.print(table if rows else "No associations yet.")
 
 
@@ -54,7 +54,8 @@ def studies(rows: Sequence[Study], console: Console) -> None:
     table = _table("Studies", "patient", "date", "modality", "study", "instances", "image sets", "status")
     for row in rows:
         uid = row.study_instance_uid
-        table.add_row(
+        _row(
+            table,
             *(row.patient_id or "", str(row.study_date or ""), ",".join(row.modalities)),
             uid if whole or len(uid) <= UID_END_CHARACTERS else f"…{uid[-UID_END_CHARACTERS + 1 :]}",
             *(str(row.instance_count), str(row.image_set_count), status(row.status)),
@@ -78,8 +79,8 @@ def association(row: Association, counts: LedgerCounts | None, console: Console)
     }
     for name, value in facts.items():
         if value:
-            table.add_row(f"[bold]{name}[/]", value)
-    console.print(f"[bold]{row.association}[/]")
+            _row(table, Text(name, style="bold"), value)
+    console.print(Text(row.association, style="bold"))
     console.print(table)
 
 
@@ -87,7 +88,7 @@ def members(rows: Sequence[Member], console: Console) -> None:
     """The associations that share a manifest."""
     table = _table("Associations that share its manifest", "association", "objects", "ended", "at (UTC)")
     for row in rows:
-        table.add_row(row.member, str(row.objects), row.ending, str(row.ended_at))
+        _row(table, row.member, str(row.objects), row.ending, str(row.ended_at))
     if rows:
         console.print(table)
 
@@ -98,7 +99,7 @@ def import_jobs(rows: Sequence[ImportJob], console: Console) -> None:
     for row in rows:
         counts = ("" if count is None else str(count) for count in (row.imported, row.failed, row.warned))
         error = " ".join(text for text in (row.error, row.cause) if text)
-        table.add_row(str(row.part), str(row.attempt), row.job_id or "not started", status(row.status), *counts, error)
+        _row(table, str(row.part), str(row.attempt), row.job_id or "not started", status(row.status), *counts, error)
     if rows:
         console.print(table)
 
@@ -108,7 +109,7 @@ def image_sets(rows: Sequence[ImageSet], console: Console) -> None:
     table = _table("Image sets", "series", "ImageSetId", "version", "primary")
     for row in rows:
         primary = "" if row.is_primary is None else "yes" if row.is_primary else "no"
-        table.add_row(row.series_instance_uid or "", row.image_set_id, str(row.image_set_version or ""), primary)
+        _row(table, row.series_instance_uid or "", row.image_set_id, str(row.image_set_version or ""), primary)
     if rows:
         console.print(table)
 
@@ -119,17 +120,17 @@ def failed_objects(rows: Sequence[StoredObject], console: Console) -> None:
         return
     table = _table(f"{len(rows)} object(s) not indexed and imported", "object", "why")
     for row in rows[:OBJECTS_SHOWN]:
-        table.add_row(row.s3_key, why(row))
+        _row(table, row.s3_key, why(row))
     console.print(table)
     for reason, count in Counter(why(row) for row in rows[OBJECTS_SHOWN:]).most_common():
-        console.print(f"and {count} more: {reason}")
+        console.print(Text(f"and {count} more: {reason}"))
 
 
 def plans(rows: Sequence[Plan], console: Console) -> None:
     """What a replay would do."""
     table = _table("Would be done", "association", "what", "why")
     for row in rows:
-        table.add_row(row.association, row.act, row.why)
+        _row(table, row.association, row.act, row.why)
     console.print(table if rows else "Nothing has failed.")
 
 
@@ -137,7 +138,7 @@ def done(rows: Sequence[Done], console: Console) -> None:
     """What a replay did."""
     table = _table("Done", "association", "what", "why")
     for row in rows:
-        table.add_row(row.association, Text(row.act, style="red" if row.refused else ""), row.said)
+        _row(table, row.association, Text(row.act, style="red" if row.refused else ""), row.said)
     console.print(table if rows else "Nothing has failed.")
 
 
@@ -145,7 +146,7 @@ def ends(rows: Sequence[tuple[Done, Run | None]], console: Console) -> None:
     """How the executions ended that a replay had started."""
     table = _table("Ended", "association", "status", "error")
     for one, run in rows:
-        table.add_row(one.association, status(run.status if run else "GONE"), run.error if run else "")
+        _row(table, one.association, status(run.status if run else "GONE"), run.error if run else "")
     if rows:
         console.print(table)
 
@@ -155,7 +156,7 @@ def queues(rows: Sequence[Depth], console: Console) -> None:
     table = _table("Queues", "queue", "waiting", "taken", "oldest", "dead letters")
     for row in rows:
         oldest = "" if row.oldest_seconds is None else str(timedelta(seconds=round(row.oldest_seconds)))
-        table.add_row(row.name, str(row.waiting), str(row.taken), oldest, row.dead_letters)
+        _row(table, row.name, str(row.waiting), str(row.taken), oldest, row.dead_letters)
     console.print(table)
 
 
@@ -163,7 +164,7 @@ def letters(name: str, rows: Sequence[Letter], console: Console) -> None:
     """Each dead letter of a queue, and why it is there."""
     table = _table(f"{len(rows)} dead letter(s) in {name}", "sent (UTC)", "kind", "about", "why")
     for row in rows:
-        table.add_row(_sent(row), row.kind, row.about, row.why)
+        _row(table, _sent(row), row.kind, row.about, row.why)
     console.print(table)
 
 
@@ -172,7 +173,7 @@ def redriven(rows: Sequence[Redriven], console: Console) -> None:
     table = _table("Done", "sent (UTC)", "about", "it was there because", "now")
     for row in rows:
         one = row.letter
-        table.add_row(_sent(one), one.about or one.kind, one.why, Text(row.said, style="red" if row.stays else ""))
+        _row(table, _sent(one), one.about or one.kind, one.why, Text(row.said, style="red" if row.stays else ""))
     console.print(table if rows else "No dead letters.")
 
 
@@ -180,16 +181,16 @@ def verified(found: Mapping[str, Verified], console: Console) -> None:
     """What the comparison of each study came to, and each difference."""
     table = _table("Compared with HealthImaging", "study", "objects", "not imported", "image sets", "differences")
     for study, one in found.items():
-        table.add_row(study, str(one.objects), str(one.not_imported), str(one.image_sets), str(len(one.differences)))
+        _row(table, study, str(one.objects), str(one.not_imported), str(one.image_sets), str(len(one.differences)))
     console.print(table)
     differences = [difference for one in found.values() for difference in one.differences]
     if differences:
         table = _table("Differences", "image set", "object", "what")
         for difference in differences[:OBJECTS_SHOWN]:
-            table.add_row(difference.image_set_id, difference.sop_instance_uid, difference.what)
+            _row(table, difference.image_set_id, difference.sop_instance_uid, difference.what)
         console.print(table)
         for what, count in Counter(difference.what for difference in differences[OBJECTS_SHOWN:]).most_common():
-            console.print(f"and {count} more: {what}")
+            console.print(Text(f"and {count} more: {what}"))
 
 
 def rebuilt(associations: int, attempts: int, problems: Sequence[NotRebuilt], console: Console) -> None:
@@ -198,7 +199,7 @@ def rebuilt(associations: int, attempts: int, problems: Sequence[NotRebuilt], co
     if problems:
         table = _table(f"{len(problems)} not rebuilt", "association", "why")
         for row in problems:
-            table.add_row(row.association, row.why)
+            _row(table, row.association, row.why)
         console.print(table)
 
 
@@ -206,7 +207,7 @@ def adopted(rows: Sequence[Adopted], console: Console) -> None:
     """What became of each adopted association."""
     table = _table("Adopted", "association", "what became of it")
     for row in rows:
-        table.add_row(row.association, Text(row.said, style="red" if row.failed else ""))
+        _row(table, row.association, Text(row.said, style="red" if row.failed else ""))
     console.print(table if rows else "Nothing there that was not adopted before.")
 
 
@@ -248,7 +249,7 @@ def orphans(rows: Sequence[ListedOrphan], console: Console) -> None:
     table = _table("Astray", "association", "edge", "what", "detail", "since (UTC)", "settled (UTC)")
     for row in rows:
         settled = "" if row.settled_at is None else f"{row.settled_at:%Y-%m-%d %H:%M}"
-        table.add_row(row.association, row.edge, row.kind, row.detail, f"{row.since:%Y-%m-%d %H:%M}", settled)
+        _row(table, row.association, row.edge, row.kind, row.detail, f"{row.since:%Y-%m-%d %H:%M}", settled)
     console.print(table if rows else "Nothing is astray.")
 
 
@@ -257,12 +258,17 @@ def conflicts(rows: Sequence[ListedConflict], console: Console) -> None:
     table = _table("Conflicts", "level", "UID", "parent", "stands", "noticed (UTC)")
     for row in rows:
         parent = _patient(row) if row.level == "study" else row.parent
-        table.add_row(row.level, row.uid, parent, "yes" if row.stands else "", f"{row.noticed_at:%Y-%m-%d %H:%M}")
+        _row(table, row.level, row.uid, parent, "yes" if row.stands else "", f"{row.noticed_at:%Y-%m-%d %H:%M}")
     console.print(table if rows else "No conflicts.")
 
 
 def _patient(row: ListedConflict) -> str:
     return f"patient {row.patient_id or 'without an id'}" + (f" of {row.effective_issuer}" if row.effective_issuer else "")
+
+
+def _row(table: Table, *values: str | Text) -> None:
+    """Values as they are: a patient's id or a message may hold what rich takes for its markup."""
+    table.add_row(*(Text(value) if isinstance(value, str) else value for value in values))
 
 
 def _table(title: str, *columns: str) -> Table:

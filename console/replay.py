@@ -21,13 +21,16 @@ from console.stack import Stack
 from contract.keys import MANIFESTS_PREFIX, manifest_key
 from contract.manifest import AssociationManifest
 from contract.message import InboundMessage
-from contract.strict import from_json, to_json
+from contract.strict import ContractError, from_json, to_json
 from lambdas.catalog import imports
 from lambdas.catalog.queries import Queries, StoredObject
+from lambdas.errors import IngestError
 from lambdas.logic.claiming import SERVER
 
 _POLL_SECONDS = 1.0
 _RESTARTS_MAX = 1000
+_OF_ONE = (CloudError, ContractError, IngestError)
+"""What keeps one association from being replayed, and no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +90,18 @@ class Replay:
                     importing.append(self._import_failed(one))
                 else:
                     yield self._act(one)
-            except CloudError as error:
-                yield _refused(one, str(error))
+            except _OF_ONE as error:
+                yield _refused(one, _sentence(error))
         while importing:
             for begun in importing[:]:
-                if self._has_ended(begun):
-                    importing.remove(begun)
-                    yield self._after_import(begun)
+                try:
+                    if not self._has_ended(begun):
+                        continue
+                    done = self._after_import(begun)
+                except _OF_ONE as error:
+                    done = _refused(begun.plan, _sentence(error))
+                importing.remove(begun)
+                yield done
             if importing:
                 self._sleep(_POLL_SECONDS)
 
@@ -180,10 +188,7 @@ class Replay:
         if one.failed:
             return _refused(one.plan, f"{one.failed} import(s) failed: `ahi-ingest show {one.plan.association}` has the error")
         then = replace(one.plan, why=f"imported again: {one.plan.why}")
-        try:
-            done = self._restart(then) if then.run is None or then.run.redrive_refusal else self._redrive(then, then.run)
-        except CloudError as error:
-            return _refused(one.plan, str(error))
+        done = self._restart(then) if then.run is None or then.run.redrive_refusal else self._redrive(then, then.run)
         return replace(done, act=done.act if done.refused else Act.FAILED_ONLY)
 
     def _input(self, one: Plan) -> dict[str, object]:
@@ -238,6 +243,10 @@ def _not_imported(failed: Sequence[StoredObject]) -> NotImported:
     by_service = sum(one.import_fault == SERVER or one.import_status is None for one in held)
     parts = sorted({one.part for one in held if one.part is not None})
     return NotImported(by_service=by_service, by_customer=len(held) - by_service, parts=tuple(parts))
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, CloudError) else f"{type(error).__name__}: {error}"
 
 
 def _refused(one: Plan, why: str) -> Done:

@@ -16,6 +16,8 @@ from lambdas.catalog.queries import Queries, connect
 if TYPE_CHECKING:
     from console.aws import Cloud
 
+STACKS = ("storage", "catalog", "ingest")
+"""Those of an environment whose outputs the console needs (cdk/app.py)."""
 _QUEUE_OUTPUTS = ("Inbound", "EventDeadLetters", "External")
 
 
@@ -54,7 +56,7 @@ def endpoints(state: Path) -> dict[str, Any]:
 
 
 def find(state: Path, name: str = "") -> Stack:
-    """The stacks on AWS whose names begin so, or without a name the stack that runs on `state`.
+    """The stacks of the environment `name` on AWS (ahi-ingest-ENVIRONMENT), or without a name the stack that runs on `state`.
 
     Raises StackNotFoundError, CloudError, and ContractError for a catalog secret of another form.
     """
@@ -90,9 +92,10 @@ def _on_aws(name: str) -> Stack:
     from console.aws import Cloud  # noqa: PLC0415
 
     cloud = Cloud.of_environment()
-    outputs = cloud.stack_outputs(name)
+    names = [f"{name}-{part}" for part in STACKS]  # and no others: there may be an environment `prod`, and one `prod-eu`
+    outputs = cloud.stack_outputs(names)
     if not outputs:
-        raise StackNotFoundError(f"No stack in this account and region has a name that begins with {name}, and outputs.")
+        raise StackNotFoundError(f"There is none of the stacks {', '.join(names)} in this account and region.")
     try:
         return Stack(
             cloud=cloud,
@@ -109,7 +112,7 @@ def _on_aws(name: str) -> Stack:
         )
     except KeyError as missing:
         raise StackNotFoundError(
-            f"No stack whose name begins with {name} has the output {missing}. Is --stack as in `ahi-ingest-ENVIRONMENT`, and "
+            f"None of the stacks {', '.join(names)} has the output {missing}. Is --stack as in `ahi-ingest-ENVIRONMENT`, and "
             "were all of its stacks deployed by this version?"
         ) from None
 

@@ -6,7 +6,7 @@ What the Lambdas' own logic needs of S3 and of Step Functions are their adapters
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -85,13 +85,13 @@ class Cloud:
     def import_jobs(self, datastore_id: str) -> ImportJobs:
         return ImportJobs(self._client("medical-imaging"), datastore_id)
 
-    def stack_outputs(self, prefix: str) -> dict[str, str]:
-        """The outputs of every CloudFormation stack whose name begins so."""
+    def stack_outputs(self, names: Collection[str]) -> dict[str, str]:
+        """The outputs of the CloudFormation stacks with these names; of those that are not there, none."""
         outputs: dict[str, str] = {}
         with told("cloudformation:DescribeStacks"):
             for page in self._client("cloudformation").get_paginator("describe_stacks").paginate():
                 for stack in page["Stacks"]:
-                    if stack["StackName"].startswith(prefix):
+                    if stack["StackName"] in names:
                         outputs |= {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         return outputs
 

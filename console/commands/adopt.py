@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from console import render, stack
 from console.options import DEFAULT_STATE, StackName, State, sentences
@@ -58,7 +59,7 @@ def adopt(
                 for plan in adopting.plans(bucket, prefix):
                     one = plan if isinstance(plan, Adopted) else adopting.carry_out(plan)
                     done.append(one)
-                    status.update(f"Adopting: {len(done)} association(s), {one.association} {one.said}")
+                    status.update(Text(f"Adopting: {len(done)} association(s), {one.association} {one.said}"))
                     time.sleep(1)  # as HealthImaging takes starts of imports
             finally:
                 render.adopted(done, console)

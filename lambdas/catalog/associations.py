@@ -21,6 +21,8 @@ RUNNING = "RUNNING"
 COMPLETE = "COMPLETE"
 INCOMPLETE = "INCOMPLETE"
 LEDGER_MISMATCH = "LEDGER_MISMATCH"
+REBUILDING = "REBUILDING"
+"""Its rows are being made again (`ahi-ingest rebuild`): nobody follows its execution, starts another, or is told."""
 
 # sent_at_ms stays what it was first: rows that were ordered by it are not ordered anew by a message that was sent twice.
 _REGISTER = """
@@ -63,6 +65,13 @@ _VERDICT = """
 UPDATE association
 SET status = %(status)s, error = %(error)s, status_changed_at = UTC_TIMESTAMP(3), told_at = NULL
 WHERE association = %(association)s AND execution_arn = %(execution_arn)s
+"""
+
+_HOLD = """
+UPDATE association
+SET status = 'REBUILDING', execution_arn = %(execution_arn)s, error = NULL, status_changed_at = UTC_TIMESTAMP(3),
+    told_at = UTC_TIMESTAMP(3)
+WHERE association = %(association)s AND status IN ('REGISTERED', 'RUNNING')
 """
 
 # A verdict gives way to the run after it only; RUNNING, whose event may come late, to a run that is newer. What stands there
@@ -176,6 +185,11 @@ def take_lease(cursor: Cursor, association: str, execution_arn: str, holder: str
     """Take the lease from `holder` and set RUNNING; False when somebody else took it meanwhile."""
     cursor.execute(_TAKE_LEASE, {"association": association, "execution_arn": execution_arn, "holder": holder})
     return lease_holder(cursor, association) == execution_arn
+
+
+def hold(cursor: Cursor, association: str, execution_arn: str) -> None:
+    """Set REBUILDING, for the execution that held the lease last, where the row has no end yet."""
+    cursor.execute(_HOLD, {"association": association, "execution_arn": execution_arn})
 
 
 def set_verdict(cursor: Cursor, association: str, execution_arn: str, status: str, error: str | None) -> None:

@@ -148,9 +148,11 @@ _STUDIES = """
 SELECT patient_id, patient_name, study_instance_uid, study_date, study_description, accession_number, modalities,
        series_count, instance_count, imported_count, image_set_ids, image_set_count, status
 FROM study_list
+WHERE study_instance_uid IN %s
 ORDER BY study_date DESC, study_instance_uid
-LIMIT %s
 """
+# Asked first, since MySQL makes a view of subqueries for all studies before it takes the first of them.
+_NEWEST_STUDIES = "SELECT study_instance_uid FROM study ORDER BY study_date DESC, study_instance_uid LIMIT %s"
 
 _ASSOCIATION_COLUMNS = """
 SELECT association, edge, `sequence`, sent_at_ms, bucket, calling_ae, called_ae, peer, started_at, ended_at, ending, objects,
@@ -232,6 +234,9 @@ class Queries:
 
     def study_list(self, limit: int = 100) -> list[Study]:
         """The latest studies, by study date."""
+        newest = [row["study_instance_uid"] for row in self._rows(_NEWEST_STUDIES, (limit,))]
+        if not newest:
+            return []
         return [
             Study(
                 **row
@@ -240,7 +245,7 @@ class Queries:
                     "image_set_ids": tuple(sorted(json.loads(row["image_set_ids"] or "[]"))),
                 }
             )
-            for row in self._rows(_STUDIES, (limit,))
+            for row in self._rows(_STUDIES, (newest,))
         ]
 
     def association(self, association: str) -> Association | None:

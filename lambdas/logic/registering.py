@@ -9,6 +9,7 @@ from contract.manifest import AssociationManifest
 from lambdas.adapters.aws import Execution, Storage
 from lambdas.catalog import Catalog, associations
 from lambdas.catalog.associations import Announcement
+from lambdas.catalog.connection import Cursor
 from lambdas.errors import AlreadyRunningError
 from lambdas.logic.manifests import read_association, read_part
 
@@ -57,6 +58,25 @@ def register(
     manifest = read_association(storage, announcement.message)
     catalog.transaction(lambda cursor: associations.register(cursor, announcement, manifest))
     _take_lease(catalog, executions, manifest.association, execution_arn)
+    return _plan(storage, announcement, manifest)
+
+
+def register_again(catalog: Catalog, storage: Storage, *, announcement: Announcement, execution_arn: str) -> Plan:
+    """Write the rows of an association whose execution is over, and keep the sweep from starting another; plan.
+
+    Raises ContractError when manifest and message differ, and those of Catalog and Storage.
+    """
+    manifest = read_association(storage, announcement.message)
+
+    def work(cursor: Cursor) -> None:
+        associations.register(cursor, announcement, manifest)
+        associations.hold(cursor, manifest.association, execution_arn)
+
+    catalog.transaction(work)
+    return _plan(storage, announcement, manifest)
+
+
+def _plan(storage: Storage, announcement: Announcement, manifest: AssociationManifest) -> Plan:
     return Plan(
         slices=plan_slices(manifest),
         parts=tuple(summary.part for summary in manifest.parts),

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
+from console import render
 from lambdas import errors
 from lambdas.catalog.objects import write_indexed
+from lambdas.catalog.queries import Queries
 from tests.support.catalog import rows
 from tests.support.dicom import ct_series
 from tests.support.indexed import made_object
@@ -77,3 +80,17 @@ def test_what_a_later_association_left_out_is_found_by_the_documentations_statem
         ("study", "study_description", "was there", "B"),
         ("series", "series_description", "was there", "B"),
     }
+
+
+def test_a_study_whose_association_is_being_rebuilt_runs_and_one_without_objects_is_listed_as_such(
+    aws: Aws, placer: Placer, catalog: Catalog, tmp_path: Path
+) -> None:
+    run = _run(aws, placer, tmp_path)
+    run.all()
+    catalog.transaction(lambda cursor: cursor.execute("UPDATE association SET status = 'REBUILDING'"))
+    [study] = Queries(catalog).study_list()
+    assert study.status == "RUNNING"
+    catalog.transaction(lambda cursor: cursor.execute("UPDATE instance SET study_instance_uid = '1.2.3'"))
+    [study] = Queries(catalog).study_list()
+    assert (study.status, study.instance_count) == ("NO_OBJECTS", 0)
+    render.studies([study], Console(record=True))

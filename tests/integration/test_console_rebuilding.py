@@ -19,14 +19,17 @@ from contract.keys import imports_prefix, instances_prefix, retries_prefix
 from lambdas.catalog import orphans
 from lambdas.catalog.imports import AttemptKey
 from lambdas.catalog.queries import Queries
-from lambdas.handlers.environment import storage
+from lambdas.handlers.environment import executions, storage
 from lambdas.logic.claiming import JobInput
 from lambdas.logic.issuers import parse_issuers
 from lambdas.logic.outputs import job_input
+from lambdas.logic.starting import parse_announcement
+from lambdas.logic.sweeping import Sweep
 from local.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from tests.support.catalog import rows
 from tests.support.dicom import ct_series
 from tests.support.lambdas import DATASTORE, Outputs, Run
+from tests.support.stepfunctions import MACHINE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from lambdas.catalog import Catalog, CatalogSettings
     from local.aws import Aws
     from tests.support.associations import Placer
+    from tests.support.stepfunctions import StepFunctionsTable
 
 pytestmark = pytest.mark.usefixtures("lambdas")
 
@@ -249,3 +253,33 @@ def test_people_are_not_told_of_what_was_news_long_ago(
         assert list(rebuilding.index(remembered)) == [None]
     assert [row.status for row in Queries(catalog).associations()] == ["INCOMPLETE"]
     assert catalog.transaction(orphans.untold) == []
+
+
+def test_a_sweep_of_the_database_that_is_rebuilt_starts_nothing_that_step_functions_has_forgotten(
+    *,
+    aws: Aws,
+    placer: Placer,
+    catalog: Catalog,
+    migrated_settings: CatalogSettings,
+    step_functions: StepFunctionsTable,
+    tmp_path: Path,
+) -> None:
+    placed = placer.place([path.read_bytes() for path in ct_series(tmp_path, 1)])
+    remembered = Remembered(announcement=parse_announcement(placed.document), run=None)
+    stack = stack_of(aws, placed.bucket, migrated_settings)
+    with closing(Rebuilding(stack, migrated_settings, parse_issuers("{}"), at_once=1)) as rebuilding:
+        assert list(rebuilding.register([remembered])) == [None]
+        sweep = Sweep(
+            catalog=catalog,
+            storage=storage(),
+            executions=executions(),
+            bucket=placed.bucket,
+            state_machine_arn=MACHINE,
+            now=datetime.now(UTC) + timedelta(hours=1),
+        )
+        assert sweep.run() == []
+        assert step_functions.executions == {}
+        assert list(rebuilding.index([remembered])) == [None]
+    [row] = rows(catalog, "association")
+    assert row["status"] == "LEDGER_MISMATCH", "nothing of it was imported"
+    assert row["told_at"] is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +14,7 @@ from console.aws import Cloud
 from console.planning import Act
 from console.replay import Done, Replay
 from console.stack import Stack
+from contract.keys import manifest_key
 from lambdas.catalog.queries import connect
 from lambdas.errors import IncompleteError, LedgerMismatchError
 from local.aws import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
@@ -240,6 +241,22 @@ def test_a_second_restart_has_the_next_name_and_none_is_made_while_one_runs(
     _, third = replay(stack, incomplete.association, Act.RESTART)
     assert (second.said, third.said) == (f"as {incomplete.association}.restart-2", "a restart of it runs already")
     assert third.refused
+
+
+def test_an_association_without_its_manifest_is_named_and_keeps_no_other_from_being_replayed(
+    *, stack: Stack, machines: Machines, incomplete: PlacedAssociation, aws: Aws, placer: Placer
+) -> None:
+    lost = placer.place([b"one"])
+    Run(aws=aws, placed=lost).register()
+    aws.s3.delete_object(Bucket=lost.bucket, Key=manifest_key("edge-1", lost.association))
+    with closing(connect(stack.catalog_settings)) as queries:
+        replaying = Replay(stack, queries, asked=None, force=False, starts_per_second=1000, sleep=lambda _: time.sleep(0.01))
+        restart = replace(replaying.plan(lost.association), act=Act.RESTART)
+        refused, done = replaying.carry_out([replaying.plan(incomplete.association), restart])
+    assert (refused.association, refused.refused) == (lost.association, True)
+    assert refused.said.startswith("Storage.NotFound: ")
+    assert (done.association, done.act) == (incomplete.association, Act.FAILED_ONLY), "and it was followed"
+    assert machines.engine.wait(done.execution_arn).status == "SUCCEEDED"
 
 
 def test_an_association_that_the_catalog_does_not_know_is_started_from_its_manifest(
