@@ -22,7 +22,7 @@ StackName = Annotated[
         "--stack",
         envvar="AHI_INGEST_STACK",
         metavar="NAME",
-        help="Ask the stacks on AWS whose names begin so (ahi-ingest-prod), by your AWS credentials and region, "
+        help="Ask an environment on AWS by its name (ahi-ingest-prod), by your AWS credentials and region, "
         "in place of a local one. CATALOG_CA_FILE names the authorities to trust for the catalog's TLS.",
     ),
 ]
