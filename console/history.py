@@ -6,6 +6,7 @@ executions are not known any more.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lambdas.catalog.imports import COMPLETED, FAILED, AttemptKey
 from lambdas.errors import AlreadyRunningError
 from lambdas.logic.claiming import JobInput
 from lambdas.logic.outputs import job_input
+from lambdas.logic.starting import parse_announcement
 
 _OUTPUT_MANIFEST = "job-output-manifest.json"
 
@@ -56,8 +58,16 @@ class Remembered:
     run: Run | None
 
 
-def associations(stack: Stack) -> list[Remembered]:
-    """Every association with a manifest, in their order in time. Raises CloudError, and ContractError for one of another form.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRebuilt:
+    """Something that could not be rebuilt, and why."""
+
+    association: str
+    why: str
+
+
+def associations(stack: Stack) -> tuple[list[Remembered], list[NotRebuilt]]:
+    """Every association with a manifest, in their order in time; and those whose manifest is not readable. Raises CloudError.
 
     When SQS took the message is known by the execution's input; else by when the manifest came to S3, just before.
     """
@@ -65,15 +75,19 @@ def associations(stack: Stack) -> list[Remembered]:
     keys = [one for one in stack.cloud.objects.below(stack.bucket, MANIFESTS_PREFIX) if one.key.endswith("/manifest.json")]
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         raws = list(pool.map(lambda one: stack.cloud.storage.read(stack.bucket, one.key), keys))
-    found = []
+    found, unreadable = [], []
     for one, raw in zip(keys, raws, strict=True):
         _, association = parse_manifest_key(one.key)
         run = runs.get(association)
         sent_at_ms = run.input["sent_at_ms"] if run else int(one.modified_at.timestamp() * 1000)
-        message = InboundMessage.announcing(from_json(AssociationManifest, raw), stack.bucket)
+        try:
+            message = InboundMessage.announcing(from_json(AssociationManifest, raw), stack.bucket)
+        except ContractError as error:
+            unreadable.append(NotRebuilt(association=association, why=f"{one.key}: {error}"))
+            continue
         force = bool(run and run.input.get("force"))
         found.append(Remembered(announcement=Announcement(message=message, sent_at_ms=sent_at_ms, force=force), run=run))
-    return sorted(found, key=lambda one: (one.announcement.sent_at_ms, one.announcement.message.sequence))
+    return sorted(found, key=lambda one: (one.announcement.sent_at_ms, one.announcement.message.sequence)), unreadable
 
 
 def attempts(stack: Stack) -> list[Attempted]:
@@ -127,12 +141,16 @@ def _attempted(job: Job, uri: str, told: JobInput, drivers: Mapping[AttemptKey, 
 
 
 def _last_runs(stack: Stack) -> dict[str, Run]:
-    """The last execution of each association that had its lease: one that found another running never had."""
+    """The last execution of each association that had its lease.
+
+    One that found another running never had; nor one whose input is no announcement, as somebody started by hand.
+    """
     last: dict[str, Run] = {}
     for run in _runs(stack, stack.ingest_machine_arn):
-        association = run.input.get("association")
-        if isinstance(association, str) and run.error != AlreadyRunningError.__name__:
-            last[association] = run
+        if run.error == AlreadyRunningError.__name__:
+            continue
+        with contextlib.suppress(ContractError):
+            last[parse_announcement(run.input).message.association] = run
     return last
 
 

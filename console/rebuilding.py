@@ -15,11 +15,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from console.history import Attempted, Remembered
+from console.history import Attempted, NotRebuilt, Remembered
 from console.planning import VERDICTS
 from console.stack import Stack
 from contract.keys import instances_prefix
@@ -42,14 +42,6 @@ _JOB_FAILED = "Import.JobFailed"  # workflows/import.asl.json, state JobEnded
 
 One = TypeVar("One")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotRebuilt:
-    """Something that could not be rebuilt, and why."""
-
-    association: str
-    why: str
 
 
 class Rebuilding:

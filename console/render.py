@@ -20,9 +20,9 @@ from lambdas.catalog.queries import Association, ImageSet, ImportJob, Member, St
 if TYPE_CHECKING:
     from console.adopting import Adopted
     from console.aws.machines import Run
+    from console.history import NotRebuilt
     from console.letters import Depth, Letter, Redriven
     from console.planning import Plan
-    from console.rebuilding import NotRebuilt
     from console.replay import Done
     from console.verifying import Verified
 

@@ -30,6 +30,9 @@ _CONFIG = Config(
     retries={"total_max_attempts": 5, "mode": "standard"},
     max_pool_connections=CALLS_AT_ONCE,
 )
+_SMALL_QUOTAS = {"stepfunctions", "medical-imaging"}
+"""Services that answer some 5 to 20 calls a second to an account, and are asked once for each of thousands of executions."""
+_PATIENT = Config(retries={"total_max_attempts": 15, "mode": "adaptive"})
 
 
 class Cloud:
@@ -103,6 +106,7 @@ class Cloud:
     def _client(self, service: str) -> Any:
         url = self._endpoint_urls.get(service)
         # The emulator's host has no `runtime-` before its name, unlike AWS's.
-        config = _CONFIG.merge(Config(inject_host_prefix=False)) if url else _CONFIG
+        config = _CONFIG.merge(_PATIENT) if service in _SMALL_QUOTAS else _CONFIG
+        config = config.merge(Config(inject_host_prefix=False)) if url else config
         with told(service):
             return self._session.client(service, endpoint_url=url, config=config)  # type: ignore[call-overload]  # any service

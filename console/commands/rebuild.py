@@ -17,7 +17,7 @@ from lambdas.catalog import CatalogSettings, migrate
 from lambdas.catalog.queries import connect
 
 if TYPE_CHECKING:
-    from console.rebuilding import NotRebuilt
+    from console.history import NotRebuilt
 
 
 def rebuild(  # noqa: PLR0917 - typer's way to declare options
@@ -54,9 +54,10 @@ def rebuild(  # noqa: PLR0917 - typer's way to declare options
         from lambdas.logic.issuers import parse_issuers  # noqa: PLC0415
 
         with console.status("Looking into the past"):
-            remembered, attempts = history.associations(at), history.attempts(at)
+            (remembered, unreadable), attempts = history.associations(at), history.attempts(at)
         with closing(Rebuilding(at, target, parse_issuers(default_issuers), at_once=at_once)) as rebuilding:
             problems = [
+                *unreadable,
                 *_done(rebuilding.register(remembered), "Registering", len(remembered), console),
                 *_done(rebuilding.import_(attempts), "Importing", len(attempts), console),
                 *_done(rebuilding.index(remembered), "Indexing", len(remembered), console),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING
 import pydicom
 import pytest
 
+from console import history
 from console.aws import Cloud
 from console.history import Attempted, Remembered
 from console.rebuilding import Rebuilding
 from console.stack import Stack
-from contract.keys import imports_prefix, instances_prefix, retries_prefix
+from contract.keys import imports_prefix, instances_prefix, manifest_key, retries_prefix
 from lambdas.catalog import orphans
 from lambdas.catalog.imports import AttemptKey
 from lambdas.catalog.queries import Queries
@@ -42,15 +44,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("lambdas")
 
 
-def stack_of(aws: Aws, bucket: str, settings: CatalogSettings) -> Stack:
+def stack_of(aws: Aws, bucket: str, settings: CatalogSettings, *, step_functions_url: str = "") -> Stack:
     endpoint = {
         "endpoint_url": aws.endpoint_url,
         "access_key_id": ACCESS_KEY_ID,
         "secret_access_key": SECRET_ACCESS_KEY,
         "region": REGION,
     }
+    machines = {"endpoint_url": step_functions_url} if step_functions_url else endpoint
     return Stack(
-        cloud=Cloud.of_endpoints({"aws": endpoint, "stepfunctions": endpoint, "medical_imaging": endpoint}),
+        cloud=Cloud.of_endpoints({"aws": endpoint, "stepfunctions": machines, "medical_imaging": endpoint}),
         bucket=bucket,
         queues=(),
         ingest_machine_arn="",
@@ -283,3 +286,23 @@ def test_a_sweep_of_the_database_that_is_rebuilt_starts_nothing_that_step_functi
     [row] = rows(catalog, "association")
     assert row["status"] == "LEDGER_MISMATCH", "nothing of it was imported"
     assert row["told_at"] is not None
+
+
+def test_an_execution_by_hand_and_a_manifest_of_another_version_keep_no_other_from_being_rebuilt(
+    aws: Aws, placer: Placer, migrated_settings: CatalogSettings, step_functions: StepFunctionsTable
+) -> None:
+    placed = placer.place([b"one"])
+    by_hand = {name: value for name, value in placed.document.items() if name != "sent_at_ms"}
+    step_functions.put("by-hand", json.dumps(by_hand), status="FAILED", error="ContractError")  # listed as the latest
+    step_functions.put(placed.association, json.dumps(placed.document), status="SUCCEEDED")
+    other = f"{placed.association[:-1]}{'0' if placed.association[-1] != '0' else '1'}"
+    aws.s3.put_object(Bucket=placed.bucket, Key=manifest_key("edge-1", other), Body=b'{"version": 2}')
+    stack = replace(
+        stack_of(aws, placed.bucket, migrated_settings, step_functions_url=step_functions.url), ingest_machine_arn=MACHINE
+    )
+    remembered, unreadable = history.associations(stack)
+    [one] = [one for one in remembered if one.announcement.message.association == placed.association]
+    assert one.run is not None
+    assert (one.run.status, one.announcement.sent_at_ms) == ("SUCCEEDED", placed.sent_at_ms)
+    [problem] = [problem for problem in unreadable if problem.association == other]
+    assert problem.why.startswith(f"{manifest_key('edge-1', other)}: ")
