@@ -106,22 +106,26 @@ class Adopting:
                     yield Adopted(association=association, said=f"has a manifest: `ahi-ingest replay {association} --restart`")
                 continue
             listed = list(self._objects.below(bucket, folder))
-            if not listed:
+            held = list(self._objects.below(bucket, QUARANTINE_PREFIX + folder.removeprefix(INSTANCES_PREFIX)))
+            if not listed and not held:
                 continue
-            if datetime.now(UTC) - max(one.modified_at for one in listed) < self._quiet:
+            if datetime.now(UTC) - max(one.modified_at for one in (*listed, *held)) < self._quiet:
                 said = f"got objects within the last {self._quiet}: its edge may still be sending (--quiet-hours)"
                 yield Adopted(association=association, said=said, failed=True)
                 continue
             try:
-                yield plan_in_place(self._objects, bucket, listed)
+                yield plan_in_place(self._objects, bucket, listed, held, edge=edge, association=association)
             except ContractError as error:
                 yield Adopted(association=association, said=str(error), failed=True)
 
     def _associations(self, prefix: str) -> Iterator[str]:
-        """The folders of associations below instances/, or below one edge's."""
-        edges = [prefix] if prefix != INSTANCES_PREFIX else self._objects.folders(self._stack.bucket, prefix)
-        for edge in edges:
-            yield from self._objects.folders(self._stack.bucket, edge)
+        """The folders of associations below instances/, or below one edge's; those with quarantined objects alone, too."""
+        bucket, below = self._stack.bucket, prefix.removeprefix(INSTANCES_PREFIX)
+        found = set()
+        for kind in (INSTANCES_PREFIX, QUARANTINE_PREFIX):
+            for edge in [kind + below] if below else self._objects.folders(bucket, kind):
+                found |= {INSTANCES_PREFIX + folder.removeprefix(kind) for folder in self._objects.folders(bucket, edge)}
+        yield from sorted(found)
 
     def _copy(self, plan: Adoption) -> None:
         """Copy what is not there yet. HealthImaging scans the prefix, so no other object may get there."""

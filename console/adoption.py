@@ -7,7 +7,6 @@ from here, with the same keys. An association is adopted when the catalog knows 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -18,7 +17,7 @@ from typing import IO, ClassVar, cast
 from console.aws.objects import Objects, StoredKey
 from contract.association import Ending, new_association_id
 from contract.keys import parse_instance_key
-from contract.manifest import AssociationManifest, Entry, PartManifest
+from contract.manifest import AssociationManifest, Entry, PartManifest, QuarantinedObject
 from contract.strict import utc_now
 from receiver.index import ObjectIndex, index_object
 from receiver.part10 import Part10Error
@@ -85,16 +84,24 @@ def plan_copies(objects: Objects, bucket: str, listed: Sequence[StoredKey], edge
     return Adoption(bucket=bucket, manifest=manifest, parts=tuple(parts), sources=tuple(sources))
 
 
-def plan_in_place(objects: Objects, bucket: str, listed: Sequence[StoredKey]) -> Adoption:
-    """The plan of an association whose objects stand under instances/, and have no manifest.
+def plan_in_place(
+    objects: Objects,
+    bucket: str,
+    listed: Sequence[StoredKey],
+    held: Sequence[StoredKey],
+    *,
+    edge: str,
+    association: str,
+) -> Adoption:
+    """The plan of an association whose objects stand under instances/, `held` ones under quarantine/, and have no manifest.
 
     They stay where they are: HealthImaging says of each that it does not take. Raises CloudError, and ContractError for keys
     that no receiver writes and for parts that are not numbered from 1.
     """
     keys = [parse_instance_key(one.key) for one in listed]
-    edge, association = keys[0].edge, keys[0].association
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         indexes = list(pool.map(lambda one: _index(objects, bucket, one), listed))
+        quarantined = tuple(pool.map(lambda one: _quarantined(one, _index(objects, bucket, one)), held))
     entries: dict[int, list[Entry]] = {}
     for one, key, index in zip(listed, keys, indexes, strict=True):
         entry = Entry(
@@ -114,7 +121,7 @@ def plan_in_place(objects: Objects, bucket: str, listed: Sequence[StoredKey]) ->
         PartManifest(association=association, edge=edge, part=number, entries=tuple(of_part))
         for number, of_part in sorted(entries.items())
     )
-    times = [one.modified_at for one in listed]
+    times = [one.modified_at for one in (*listed, *held)]
     manifest = AssociationManifest(
         association=association,
         edge=edge,
@@ -127,19 +134,27 @@ def plan_in_place(objects: Objects, bucket: str, listed: Sequence[StoredKey]) ->
         ending=Ending.RECOVERED,
         identical_repeats=0,
         parts=tuple(part.summary() for part in parts),
-        quarantined=(),
+        quarantined=quarantined,
     )
     return Adoption(bucket=bucket, manifest=manifest, parts=parts, sources=())
+
+
+def _quarantined(one: StoredKey, index: ObjectIndex) -> QuarantinedObject:
+    return QuarantinedObject(
+        key=one.key,
+        size_bytes=one.size_bytes,
+        reason=index.fault or "quarantined by its edge, which was lost before it said why",
+        sop_class_uid=index.sop_class_uid,
+        sop_instance_uid=index.sop_instance_uid,
+        transfer_syntax_uid=index.transfer_syntax_uid,
+        received_at=one.modified_at,
+    )
 
 
 def _index(objects: Objects, bucket: str, one: StoredKey) -> ObjectIndex:
     """What an object says about itself, read whole; of one that is not DICOM, why it is not."""
     with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
-        body = objects.open(bucket, one.key)
-        try:
-            shutil.copyfileobj(body, file)
-        finally:
-            body.close()
+        objects.download(bucket, one.key, cast("IO[bytes]", file))
         file.seek(0)
         try:
             return index_object(lambda: cast("IO[bytes]", nullcontext(file)))  # to be read again below

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 
 from console.aws.told import told
 
@@ -15,6 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+_DOWNLOADS_MAX = 5
+_BROKE_OFF = (ConnectionClosedError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _OTHER = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 
 
@@ -61,10 +71,20 @@ class Objects:
                 raise
         return True
 
-    def open(self, bucket: str, key: str) -> IO[bytes]:
-        """The object's bytes as a stream, which the caller closes."""
+    def download(self, bucket: str, key: str, file: IO[bytes]) -> None:
+        """The object's bytes into an empty file. Asked for again where the line breaks within, which boto3 does not do."""
         with told("s3:GetObject"):
-            return self._client.get_object(Bucket=bucket, Key=key)["Body"]  # type: ignore[return-value]  # reads and closes
+            for tries_left in reversed(range(_DOWNLOADS_MAX)):
+                try:
+                    with closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+                        shutil.copyfileobj(body, file)
+                except _BROKE_OFF:
+                    if not tries_left:
+                        raise
+                    file.seek(0)
+                    file.truncate()
+                else:
+                    return
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
         """Put an object; False when there is one of this key, which is left as it is."""

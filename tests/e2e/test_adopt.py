@@ -13,7 +13,7 @@ from console import stack as stacks
 from console.adopting import Adopting
 from console.adoption import Adoption
 from contract.association import new_association_id
-from contract.keys import instance_key, manifest_key
+from contract.keys import instance_key, manifest_key, quarantine_key
 from contract.manifest import AssociationManifest
 from contract.strict import from_json
 from lambdas.catalog import CatalogSettings
@@ -160,6 +160,27 @@ def test_an_association_without_a_manifest_is_adopted_where_it_stands_once_it_is
     assert again.stdout.strip() == "Nothing there that was not adopted before."
     named = ahi_ingest(stack, "adopt", f"{uri}{association}/1/")
     assert "has a manifest" in named.stdout
+
+
+def test_objects_that_a_lost_edge_had_quarantined_are_adopted_with_their_association_and_on_their_own(
+    stack: RunningStack, queries: Queries, bucket: str, tmp_path: Path
+) -> None:
+    edge = f"lost-{uuid4().hex[:8]}"
+    both, held_alone = (new_association_id(name, datetime.now(UTC)) for name in ("BOTH", "HELD_ALONE"))
+    (path,) = ct_series(tmp_path, 1)
+    place = instance_key(edge=edge, association=both, part=1, study_uid="1.2", series_uid="1.2.3", sop_uid="1.2.3.1")
+    put(stack, place, path.read_bytes())
+    put(stack, quarantine_key(edge, both, "000002-1.2.3.2.dcm"), b"no DICOM")
+    put(stack, quarantine_key(edge, held_alone, "000001-1.2.3.3.dcm"), path.read_bytes())
+    adopted = ahi_ingest(stack, "adopt", f"s3://{bucket}/instances/{edge}/", "--quiet-hours", "0")
+    assert adopted.returncode == 0
+    for association, objects in ((both, 1), (held_alone, 0)):
+        wait_for(queries, association, "INCOMPLETE")
+        row = queries.association(association)
+        assert row is not None
+        assert (row.objects, row.quarantined) == (objects, 1)
+    [held] = [one for one in queries.stored_objects(held_alone) if one.quarantine_reason]
+    assert held.quarantine_reason == "quarantined by its edge, which was lost before it said why"
 
 
 def test_a_place_that_is_no_prefix_is_refused(stack: RunningStack) -> None:
