@@ -52,7 +52,7 @@ def test_an_environment_is_found_by_its_stacks_outputs(stack: RunningStack, tmp_
 def test_what_is_missing_on_aws_is_said(stack: RunningStack, tmp_path: Path) -> None:
     other = on_aws(stack, tmp_path, "list", "--stack", "ahi-ingest-prod")
     assert other.returncode == 1
-    assert "No stack in this account and region has a name that begins with ahi-ingest-prod" in other.stderr
+    assert "There is none of the stacks ahi-ingest-prod-storage, ahi-ingest-prod-catalog, ahi-ingest-prod-ingest" in other.stderr
     nobody = on_aws(
         stack,
         tmp_path,
