@@ -52,7 +52,9 @@ def test_an_environment_is_found_by_its_stacks_outputs(stack: RunningStack, tmp_
 def test_what_is_missing_on_aws_is_said(stack: RunningStack, tmp_path: Path) -> None:
     other = on_aws(stack, tmp_path, "list", "--stack", "ahi-ingest-prod")
     assert other.returncode == 1
-    assert "There is none of the stacks ahi-ingest-prod-storage, ahi-ingest-prod-catalog, ahi-ingest-prod-ingest" in other.stderr
+    assert (
+        "There is none of the stacks ahi-ingest-prod-storage, ahi-ingest-prod-catalog, ahi-ingest-prod-ingest" in other.stderr
+    )
     nobody = on_aws(
         stack,
         tmp_path,
