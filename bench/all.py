@@ -50,7 +50,7 @@ _PARTS = (
     Part(
         name="receive",
         module="receive",
-        minutes=65,
+        minutes=50,
         options=("--slow-rounds", str(_ROUNDS)),
         quick=("--rounds", "1", "--kinds", "ct:8", "--associations", "2", "--servers", f"{OURS}, {TUNED}"),
     ),
