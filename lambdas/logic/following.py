@@ -19,6 +19,7 @@ from lambdas.catalog import Catalog, associations, ledger
 from lambdas.catalog.associations import COMPLETE, INCOMPLETE, LEDGER_MISMATCH, RUNNING, ExecutionState
 from lambdas.catalog.connection import Cursor
 from lambdas.errors import IncompleteError, LedgerMismatchError
+from lambdas.logic.reconciling import verdict
 from lambdas.logic.starting import parse_announcement
 
 # An execution succeeds by Reconcile's COMPLETE alone, and fails by its two errors only with these verdicts; of the catalog that
@@ -92,9 +93,9 @@ def _look_at_ledger(cursor: Cursor, association: str, execution_arn: str) -> Non
     """Take COMPLETE back where the ledger does not say so: the catalog may be another than the one that the execution wrote to,
     since restored from a backup, or rebuilt while the execution ran."""
     counts = ledger.counts(cursor, association)
-    if counts is not None and not (counts.balanced and counts.not_looked_at == 0):
-        name = LedgerMismatchError.__name__
-        associations.set_verdict(cursor, association, execution_arn, LEDGER_MISMATCH, name)
+    status, error = verdict(association, counts) if counts is not None else (COMPLETE, None)
+    if error is not None:
+        associations.set_verdict(cursor, association, execution_arn, status, type(error).__name__)
 
 
 def state_of(execution: Execution) -> ExecutionState:

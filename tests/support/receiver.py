@@ -44,7 +44,14 @@ def until(condition: Callable[[], object], what: str, within_seconds: float = WI
 
 
 def association_folders(spool: Path) -> list[Path]:
-    """The association folders in a spool, those being removed too, but not the one of recycled files."""
+    """The association folders in a spool, those being removed too, but not the one of recycled files.
+
+    A look misses a folder that is renamed within it, to be removed: so what seems to be empty is looked at again.
+    """
+    return _look(spool) or _look(spool)
+
+
+def _look(spool: Path) -> list[Path]:
     while True:
         try:
             return [path for path in spool.glob("out/*/*") if path.is_dir() and path.name != FOLDER]
