@@ -2,9 +2,10 @@
 
     ./dev bench upload [--rounds N] [--servers seaweedfs,ministack] [--folder DIR]
 
-The second part sends CT to our receiver, and to DCMTK's storescp with a script that watches its folder, each with the S3
-server on this machine; the clock runs from the first object sent to the last one's arrival in S3. `left_when_received`
-counts the objects that were not in S3 yet when the last had been received.
+The second part sends CT to our receiver, and to DCMTK's storescp with a script that watches its folder (bench/watcher.py),
+each with the S3 server on this machine; the clock runs from the first object sent to the last one's arrival in S3.
+`left_when_received` counts the objects that were not in S3 yet when the last had been received. The script that starts AWS's
+command line for each file is sent a tenth of the objects.
 """
 
 from __future__ import annotations
@@ -31,11 +32,15 @@ from bench.measure import cpu_seconds, settle
 from bench.programs import RECEIVER_PYTHON
 from bench.servers import TUNED, ours, servers
 from bench.upload_client import BOTO3, CLIENTS
+from bench.watcher import COPY, SCRIPTS
 from local.ministack import MiniStack
 from local.processes import Process, accepts, free_port
 from receiver.aws import PART_BYTES
 
-OURS, WATCHED = "ahi-ingest", "storescp and a watching script"
+OURS = "ahi-ingest"
+WATCHED = {f"storescp and a script with {script}": script for script in SCRIPTS}
+"""What is beside ours: the script that watches, by the name that the results are kept under."""
+SLOW_SHARE = 10
 SIZES = {"512 KiB": (512 * 1024, 400), "50 MiB": (50 * 1024 * 1024, 8)}
 WORKERS = 2 * (os.cpu_count() or 1)
 _LOOK_SECONDS = 0.05
@@ -88,7 +93,7 @@ def _ours(folder: Path, server: s3.S3, queue_url: str, run: int) -> Iterator[tup
 
 
 @contextmanager
-def _watched(folder: Path, server: s3.S3, prefix: str) -> Iterator[tuple[int, list[psutil.Process]]]:
+def _watched(folder: Path, server: s3.S3, prefix: str, script: str) -> Iterator[tuple[int, list[psutil.Process]]]:
     port, storescp = free_port(), servers(WORKERS)[TUNED]
     place = folder / "received"
     place.mkdir()
@@ -102,7 +107,7 @@ def _watched(folder: Path, server: s3.S3, prefix: str) -> Iterator[tuple[int, li
         ) as receiver,
         Process.start(
             "watching script",
-            [sys.executable, "-m", "bench.watcher", str(place), prefix],
+            [sys.executable, "-m", "bench.watcher", str(place), prefix, script],
             log_path=folder / "log",
             ready=lambda: True,
             env={**os.environ, **server.environment},
@@ -115,7 +120,7 @@ def receive_and_upload(which: str, folder: Path, server: s3.S3, queue_url: str, 
     """One run over four associations."""
     place = Path(tempfile.mkdtemp(dir=folder))
     prefix = f"instances/bench-{run}/" if which == OURS else f"watched/{run}/"
-    started = _ours(place, server, queue_url, run) if which == OURS else _watched(place, server, prefix)
+    started = _ours(place, server, queue_url, run) if which == OURS else _watched(place, server, prefix, WATCHED[which])
     try:
         with started as (port, processes):
             for process in processes:
@@ -177,9 +182,11 @@ def main() -> None:
                 queues = stack.enter_context(MiniStack.start(folder / "queues", free_port()))
                 queue_url = queues.aws.sqs.create_queue(QueueName="bench")["QueueUrl"]
                 clients(server, run, kept, which, cases)
-                for both in (OURS, WATCHED):
+                for both in (OURS, *WATCHED):
                     run += 1
-                    figures = receive_and_upload(both, folder, server, queue_url, objects=arguments.objects, run=run)
+                    objects = arguments.objects // (SLOW_SHARE if WATCHED.get(both) == COPY else 1)
+                    objects = max(objects, _ASSOCIATIONS)
+                    figures = receive_and_upload(both, folder, server, queue_url, objects=objects, run=run)
                     kept.add(both, f"receive and upload to {which}", _ASSOCIATIONS, figures)
 
 

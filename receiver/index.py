@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO
 
-from receiver.part10 import read_head
+from receiver.filesystem import Chunk
+from receiver.part10 import Head, read_head
 from receiver.validation import Validation
 
 _CHUNK_BYTES = 1024 * 1024
@@ -40,10 +41,20 @@ def index_object(open_file: Callable[[], IO[bytes]]) -> ObjectIndex:
     with open_file() as file:
         head = read_head(file)
         file.seek(head.data_set_offset)
-        digest, validation = hashlib.sha256(), Validation(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax_uid)
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            validation.feed(chunk)
+        return _index(head, iter(lambda: file.read(_CHUNK_BYTES), b""))
+
+
+def index_bytes(content: bytes) -> ObjectIndex:
+    """Index a file whose content was read already, without copying it. Raises Part10Error."""
+    head = read_head(io.BytesIO(content))
+    return _index(head, [memoryview(content)[head.data_set_offset :]])
+
+
+def _index(head: Head, data_set: Iterable[Chunk]) -> ObjectIndex:
+    digest, validation = hashlib.sha256(), Validation(head.sop_class_uid, head.sop_instance_uid, head.transfer_syntax_uid)
+    for chunk in data_set:
+        digest.update(chunk)
+        validation.feed(chunk)
     fault = validation.end()
     study, series = validation.study_and_series
     return ObjectIndex(
@@ -56,8 +67,3 @@ def index_object(open_file: Callable[[], IO[bytes]]) -> ObjectIndex:
         fault=fault.reason if fault else "",
         checked=validation.complete or fault is not None,
     )
-
-
-def index_bytes(content: bytes) -> ObjectIndex:
-    """Index a file whose content was read already. Raises Part10Error."""
-    return index_object(lambda: io.BytesIO(content))

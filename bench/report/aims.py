@@ -202,8 +202,9 @@ def _rest(measurements: Mapping[str, Measurement]) -> list[Aim]:
     aims: list[Aim] = []
     for cell in both(upload) if upload else []:
         assert upload  # noqa: S101 - it has a cell
-        ratio = upload.ratio(RECEIVER, WATCHED, cell)
-        aims += [_of(f"{cell[0].capitalize()}: ratio to storescp and a script with boto3", 5, ratio), _backlog(upload, cell)]
+        for server in WATCHED:
+            aims.append(_of(f"{cell[0].capitalize()}: ratio to {server}", 5, upload.ratio(RECEIVER, server, cell)))
+        aims.append(_backlog(upload, cell))
     return [*aims, *_indexing(measurements.get("index")), *_end_to_end(measurements.get("end_to_end"))]
 
 

@@ -35,10 +35,11 @@ def section(measurements: Sequence[Measurement]) -> str:
     of_both = (SPEED, "receiving_seconds", "left_when_received", "cpu_ms_per_object", "s3_cpu_ms_per_object")
     rows = []
     for cell in both(newest):
-        for server in (OURS, WATCHED):
-            rows.append([f"{cell[0]}: {server}", *(number(newest.median(server, cell, name)) for name in of_both)])
-        rows.append(["ratio", shown(newest.ratio(OURS, WATCHED, cell)), "", "", "", ""])
+        for server in (OURS, *WATCHED):
+            ratio = shown(newest.ratio(OURS, server, cell)) if server != OURS else ""
+            rows.append([f"{cell[0]}: {server}", *(number(newest.median(server, cell, name)) for name in of_both), ratio])
     head = ["", "objects/s into S3", "s receiving", "not in S3 when all were received", "CPU ms each", "CPU ms of S3 itself"]
+    head.append("ours to it")
     out += ["### Receiving and uploading at once\n", table(head, rows)]
     out.append(compared(measurements, "Receiving and uploading", lambda one, cell: one.figures(OURS, cell), name=_name))
     out.append(
