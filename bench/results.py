@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import psutil
 
-from bench.programs import ProgramError, dcmtk
+from bench.programs import RECEIVER_PYTHON, ProgramError, dcmtk
 
 _KEPT = 5
 
@@ -41,11 +41,18 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "receiver_python": _receiver_python(),
         "pynetdicom": version("pynetdicom"),
         "dcmtk": _dcmtk_version(),
         "orthanc": _first_line("Orthanc", "--version"),
         "commit": _first_line("git", "describe", "--always", "--dirty", "--exclude=*"),
     }
+
+
+def _receiver_python() -> str:
+    """Which interpreter runs the receiver where one is started alone: as compiled, it says much about speed."""
+    ask = "import sys; print(sys.version.split()[0], *(['of the distribution'] if sys.base_prefix == '/usr' else []))"
+    return subprocess.run([RECEIVER_PYTHON, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - our own
 
 
 def _dcmtk_version() -> str:

@@ -127,7 +127,7 @@ def servers(workers: int) -> dict[str, Server]:
             slow=True,
         ),
         Server(
-            name=SINK, command=lambda port, folder: [sys.executable, "-m", "bench.sink", str(port), str(folder)], mode="raw"
+            name=SINK, command=lambda port, folder: [RECEIVER_PYTHON, "-m", "bench.sink", str(port), str(folder)], mode="raw"
         ),
     )
     return {server.name: server for server in made}

@@ -5,7 +5,7 @@
 The second part sends CT to our receiver, and to DCMTK's storescp with a script that watches its folder (bench/watcher.py),
 each with the S3 server on this machine; the clock runs from the first object sent to the last one's arrival in S3.
 `left_when_received` counts the objects that were not in S3 yet when the last had been received. The script that starts AWS's
-command line for each file is sent a tenth of the objects.
+command line for each file is sent a twentieth of the objects.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from receiver.aws import PART_BYTES
 OURS = "ahi-ingest"
 WATCHED = {f"storescp and a script with {script}": script for script in SCRIPTS}
 """What is beside ours: the script that watches, by the name that the results are kept under."""
-SLOW_SHARE = 10
+SLOW_SHARE = 20
 SIZES = {"512 KiB": (512 * 1024, 400), "50 MiB": (50 * 1024 * 1024, 8)}
 WORKERS = 2 * (os.cpu_count() or 1)
 _LOOK_SECONDS = 0.05

@@ -96,6 +96,8 @@ def conditions(measurement: Measurement) -> str:
     document, machine = measurement.document, measurement.document["machine"]
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
     versions = ", ".join(f"{name} {machine[name.lower()]}" for name in ("Python", "pynetdicom", "DCMTK", "Orthanc"))
+    if receiver := machine.get("receiver_python"):
+        versions += f", the receiver's Python {receiver}"
     what = ", ".join(f"{name} {value}" for name, value in document["conditions"].items())
     moment = document["measured_at"][:16].replace("T", " ")
     broken = " **An error broke it off**: the rounds that it has are whole." if document["broken_off"] else ""
