@@ -111,9 +111,9 @@ def _watched(folder: Path, server: s3.S3, prefix: str, script: str) -> Iterator[
             log_path=folder / "log",
             ready=lambda: True,
             env={**os.environ, **server.environment},
-        ) as script,
+        ) as watching,
     ):
-        yield port, [psutil.Process(receiver.group), psutil.Process(script.group)]
+        yield port, [psutil.Process(receiver.group), psutil.Process(watching.group)]
 
 
 def receive_and_upload(which: str, folder: Path, server: s3.S3, queue_url: str, *, objects: int, run: int) -> dict[str, float]:

@@ -202,8 +202,7 @@ def _rest(measurements: Mapping[str, Measurement]) -> list[Aim]:
     aims: list[Aim] = []
     for cell in both(upload) if upload else []:
         assert upload  # noqa: S101 - it has a cell
-        for server in WATCHED:
-            aims.append(_of(f"{cell[0].capitalize()}: ratio to {server}", 5, upload.ratio(RECEIVER, server, cell)))
+        aims += [_of(f"{cell[0].capitalize()}: ratio to {peer}", 5, upload.ratio(RECEIVER, peer, cell)) for peer in WATCHED]
         aims.append(_backlog(upload, cell))
     return [*aims, *_indexing(measurements.get("index")), *_end_to_end(measurements.get("end_to_end"))]
 
