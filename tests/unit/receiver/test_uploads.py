@@ -283,3 +283,78 @@ def test_an_object_that_cannot_be_placed_is_tried_again_and_keeps_its_place(
     assert entries(cloud) == ["1.1", "1.2", "1.3", "1.4"]
     assert len(cloud.messages) == 1
     assert not [path for path in sender.disk.tree() if "placed" in path]
+
+
+class Unplaceable:
+    """Whether what was placed can be read, which a repeat needs."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.now, self._open = False, sender.disk.open
+        sender.disk.open = self._open_or_fail  # type: ignore[method-assign]
+
+    def _open_or_fail(self, path: Path) -> IO[bytes]:
+        if path.name == "placed.tmp" and self.now:
+            raise OSError(errno.EIO, "unreadable")
+        return self._open(path)
+
+
+def announced(sender: Sender, upload: AssociationUpload, cloud: FakeCloud) -> list[str]:
+    """The manifest's objects, once all that is left was done."""
+    upload.end(Ending.RELEASED, NOW)
+    while sender.uploads.run_next():
+        pass
+    assert len(cloud.messages) == 1
+    return entries(cloud)
+
+
+def test_an_object_that_cannot_be_placed_is_queued_once_while_others_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "HELD_BYTES", 1)
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    unplaceable = Unplaceable(sender)
+    sender.store(folder, upload, "1.1", b"first")
+    assert sender.uploads.run_next()
+    sender.store(folder, upload, "1.1", b"first")
+    sender.store(folder, upload, "1.2", b"later")
+    unplaceable.now = True
+    with pytest.raises(OSError, match="unreadable"):
+        sender.uploads.run_next()
+    unplaceable.now = False
+    assert sender.uploads.run_next()  # the later one: it waits for the repeat
+    assert len(cloud.objects) == 1
+    assert announced(sender, upload, cloud) == ["1.1", "1.2"]
+
+
+def test_an_object_that_waited_and_then_cannot_be_placed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "HELD_BYTES", 1)
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    sender.store(folder, upload, "1.1", b"first")
+    assert sender.uploads.run_next()
+    reading, go_on = threading.Event(), threading.Event()
+    real = sender.disk.open
+
+    def slow_open(path: Path) -> IO[bytes]:
+        if path.name.startswith("000002"):
+            reading.set()
+            assert go_on.wait(10)
+        return real(path)
+
+    sender.disk.open = slow_open  # type: ignore[method-assign]
+    sender.store(folder, upload, "1.2", b"slow")
+    sender.store(folder, upload, "1.1", b"first")
+    slow = threading.Thread(target=sender.uploads.run_next)
+    slow.start()
+    assert reading.wait(10)
+    assert sender.uploads.run_next()  # the repeat, which waits for the slow one
+    unplaceable = Unplaceable(sender)
+    unplaceable.now = True
+    go_on.set()
+    slow.join(10)
+    assert len(cloud.objects) == 2
+    with pytest.raises(OSError, match="unreadable"):
+        sender.uploads.run_next()
+    unplaceable.now = False
+    assert announced(sender, upload, cloud) == ["1.1", "1.2"]
