@@ -80,8 +80,8 @@ def plan_copies(objects: Objects, bucket: str, listed: Sequence[StoredKey], edge
         for one, index in zip(listed, pool.map(lambda one: _index(objects, bucket, one), listed), strict=True):
             place = placement.add(index, one.size_bytes, one.modified_at)
             sources.append(Source(key=one.key, etag=one.etag, target="" if place.repeat else place.key))
-    manifest, parts = placement.manifests(Seal(ending=Ending.RELEASED, ended_at=now, sequence=0))
-    return Adoption(bucket=bucket, manifest=manifest, parts=tuple(parts), sources=tuple(sources))
+    manifest = placement.manifest(Seal(ending=Ending.RELEASED, ended_at=now, sequence=0))
+    return Adoption(bucket=bucket, manifest=manifest, parts=tuple(placement.parts()), sources=tuple(sources))
 
 
 def plan_in_place(

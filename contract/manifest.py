@@ -8,12 +8,13 @@ Both are written once, before the message is sent, and never changed.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
 from contract.association import Ending, check_association_id, check_edge_id
-from contract.strict import OPTIONAL, ContractError
+from contract.strict import OPTIONAL, ContractError, to_json
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -156,6 +157,17 @@ class PartManifest:
         """This part, as the association's manifest lists it."""
         size_bytes = sum(entry.size_bytes for entry in self.entries)
         return PartSummary(part=self.part, objects=len(self.entries), size_bytes=size_bytes)
+
+
+def part_json(part: PartManifest, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The JSON of a part with these entries in the place of its own, which are none, in pieces: it may be large."""
+    before, after = to_json(part)[:-2], b"]}"
+    yield before
+    separator = b""
+    for entry in entries:
+        yield separator + to_json(entry)
+        separator = b","
+    yield after
 
 
 def _at_least(name: str, value: int, least: int) -> None:

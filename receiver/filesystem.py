@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -33,6 +34,9 @@ class FileSystem(Protocol):
 
     def write(self, file: int, chunks: Sequence[Chunk]) -> int:
         """Write all of the chunks, and return their bytes."""
+
+    def write_at(self, path: Path, at: int, content: bytes) -> None:
+        """Write at a place of a file, which is made when it is missing. Nothing of it is durable."""
 
     def cut(self, file: int, size_bytes: int) -> None:
         """Make a file end here."""
@@ -58,8 +62,8 @@ class FileSystem(Protocol):
     def remove_folder(self, path: Path) -> None:
         """Remove an empty folder."""
 
-    def names(self, path: Path) -> list[str]:
-        """The names in a folder, in any order."""
+    def names(self, path: Path, *, at_most: int | None = None) -> list[str]:
+        """The names in a folder, or so many of them, in any order."""
 
     def size(self, path: Path) -> int:
         """The size of a file."""
@@ -110,6 +114,16 @@ class LocalFileSystem:
             total += wanted
         return total
 
+    def write_at(self, path: Path, at: int, content: bytes) -> None:
+        file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        try:
+            rest = memoryview(content)
+            while rest:
+                written = os.pwrite(file, rest, at)
+                at, rest = at + written, rest[written:]
+        finally:
+            os.close(file)
+
     def cut(self, file: int, size_bytes: int) -> None:
         os.ftruncate(file, size_bytes)
 
@@ -138,8 +152,9 @@ class LocalFileSystem:
     def remove_folder(self, path: Path) -> None:
         path.rmdir()
 
-    def names(self, path: Path) -> list[str]:
-        return [entry.name for entry in path.iterdir()]
+    def names(self, path: Path, *, at_most: int | None = None) -> list[str]:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in islice(entries, at_most)]
 
     def size(self, path: Path) -> int:
         return path.stat().st_size

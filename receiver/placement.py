@@ -1,4 +1,4 @@
-"""Where each object of an association belongs: its S3 key, its part, whether it is a repeat, whether quarantined. Pure.
+"""Where each object of an association belongs: its S3 key, its part, whether it is a repeat, whether quarantined.
 
 A function of the objects in order of arrival and of the limits that the association began with, nothing else: after a crash
 the same keys and reasons come out again.
@@ -12,17 +12,18 @@ the same keys and reasons come out again.
 
 from __future__ import annotations
 
-import struct
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
 from contract.keys import instance_key, quarantine_key
-from contract.manifest import AssociationManifest, Entry, Member, PartManifest, PartSummary, QuarantinedObject
+from contract.manifest import AssociationManifest, Entry, Member, PartManifest, PartSummary, QuarantinedObject, part_json
 from contract.uids import safe_name
 from receiver.arrivals import from_microseconds, microseconds
 from receiver.index import ObjectIndex
+from receiver.records import Record, Records, Scratch
 from receiver.spool import Seal, StartFacts
 
 
@@ -49,84 +50,71 @@ class _Shared(NamedTuple):
     transfer_syntax_uid: str
 
 
-class _Record(NamedTuple):
-    """An object in a part, as it is remembered: packed."""
-
-    digest: bytes
-    size_bytes: int
-    received: int
-    arrival: int
-    part: int
-    shared: int
-
-
-_PACKED = struct.Struct("<32sQqIII")
-
-
 @dataclass(slots=True)
 class _Part:
-    """SOP Instance UIDs that were new, and those that were not with what they name here."""
+    """`records` are numbers of records, in order of arrival."""
 
-    new: list[str] = field(default_factory=list)
-    others: list[tuple[str, bytes]] = field(default_factory=list)
+    records: array[int] = field(default_factory=lambda: array("I"))
     size_bytes: int = 0
 
     @property
     def objects(self) -> int:
-        return len(self.new) + len(self.others)
+        return len(self.records)
 
 
 class Placement:
-    """The objects of one association so far. Some 250 bytes each: of a hundred thousand, the manifests are made at the end."""
+    """The objects of one association so far: some 40 bytes of memory each, where there is `scratch`."""
 
-    def __init__(self, facts: StartFacts) -> None:
+    def __init__(self, facts: StartFacts, scratch: Scratch | None = None) -> None:
         self._facts = facts
         self._parts: list[_Part] = []
-        self._first: dict[str, bytes] = {}  # by SOP Instance UID: what it named first
-        self._others: dict[str, list[bytes]] = {}  # what it named later
+        self._records = Records(scratch)
         self._shared: dict[_Shared, int] = {}
         self._shared_by_number: list[_Shared] = []
+        self._syntaxes: dict[str, int] = {}
         self._quarantined: dict[tuple[str, str, str], tuple[int, QuarantinedObject]] = {}  # by UID, digest, transfer syntax
         self._arrivals = 0
         self.identical_repeats = 0
         self.unchecked = 0
 
     def add(self, index: ObjectIndex, size_bytes: int, received_at: datetime) -> Place:
-        """Where the next object belongs."""
+        """Where the next object belongs. Raises OSError; then it may be called again."""
+        if reason := index.fault or self._too_large(size_bytes):
+            place = self._quarantine(index, size_bytes, received_at, reason)
+        else:
+            place = self._place(index, size_bytes, received_at)
         self._arrivals += 1
         self.unchecked += not index.checked
-        if reason := index.fault or self._too_large(size_bytes):
-            return self._quarantine(index, size_bytes, received_at, reason)
-        uid, digest, after = index.sop_instance_uid, bytes.fromhex(index.digest), 0
-        seen = [self._first[uid], *self._others.get(uid, ())] if uid in self._first else []
-        for packed in seen:
-            record = _Record._make(_PACKED.unpack(packed))
-            after = record.part
-            if (
-                record.digest == digest
-                and self._shared_by_number[record.shared].transfer_syntax_uid == index.transfer_syntax_uid
-            ):
-                self.identical_repeats += 1
-                return Place(self._key(uid, record, supersedes=packed is not seen[0]), repeats=record.arrival)
-        part = self._first_part_with_room(after=after, size_bytes=size_bytes)
-        record = _Record(digest, size_bytes, microseconds(received_at), self._arrivals - 1, part, self._share(index))
-        packed = _PACKED.pack(*record)
+        self.identical_repeats += place.repeat
+        return place
+
+    def _place(self, index: ObjectIndex, size_bytes: int, received_at: datetime) -> Place:
+        uid, digest = index.sop_instance_uid, bytes.fromhex(index.digest)
+        syntax = self._syntaxes.setdefault(index.transfer_syntax_uid, len(self._syntaxes))
+        if same := self._records.same_as(uid, digest, syntax):
+            return Place(self._key(same), repeats=same.arrival)
+        before = self._records.last_of(uid)
+        part = self._first_part_with_room(after=0 if before is None else self._records[before].part, size_bytes=size_bytes)
+        record = Record(
+            digest=digest,
+            size_bytes=size_bytes,
+            received=microseconds(received_at),
+            arrival=self._arrivals,
+            part=part,
+            syntax=syntax,
+            shared=self._share(index),
+            supersedes=before is not None,
+            sop_instance_uid=uid,
+        )
+        number = self._records.append(record, before=before)
+        self._parts[part - 1].records.append(number)
         self._parts[part - 1].size_bytes += size_bytes
-        if seen:
-            self._others.setdefault(uid, []).append(packed)
-            self._parts[part - 1].others.append((uid, packed))
-        else:
-            self._first[uid] = packed
-            self._parts[part - 1].new.append(uid)
-        return Place(self._key(uid, record, supersedes=bool(seen)))
+        return Place(self._key(record))
 
-    def manifests(self, seal: Seal, members: tuple[Member, ...] = ()) -> tuple[AssociationManifest, Iterator[PartManifest]]:
-        """The manifests of the association, which ended as `seal` says, or of `members` that share them.
-
-        Those of the parts are made one by one.
-        """
+    def manifest(self, seal: Seal, members: tuple[Member, ...] = ()) -> AssociationManifest:
+        """The manifest of the association, which ended as `seal` says, or of `members` that share it."""
         facts = self._facts
-        manifest = AssociationManifest(
+        return AssociationManifest(
             association=facts.association,
             edge=facts.edge,
             sequence=seal.sequence,
@@ -144,32 +132,39 @@ class Placement:
             quarantined=tuple(held for _, held in self._quarantined.values()),
             members=members if len(members) > 1 else (),
         )
-        return manifest, map(self._part_manifest, range(1, len(self._parts) + 1))
 
-    def _part_manifest(self, number: int) -> PartManifest:
-        part = self._parts[number - 1]
-        objects = [(_Record._make(_PACKED.unpack(self._first[uid])), uid, False) for uid in part.new]
-        objects += [(_Record._make(_PACKED.unpack(packed)), uid, True) for uid, packed in part.others]
-        objects.sort(key=lambda one: one[0].arrival)
-        entries = tuple(self._entry(uid, record, supersedes=supersedes) for record, uid, supersedes in objects)
-        return PartManifest(association=self._facts.association, edge=self._facts.edge, part=number, entries=entries)
+    def parts(self) -> Iterator[PartManifest]:
+        """The manifests of the parts, one by one. Raises OSError."""
+        for number, part in enumerate(self._parts, 1):
+            yield replace(self._empty(number), entries=tuple(self._entries(part)))
 
-    def _entry(self, uid: str, record: _Record, *, supersedes: bool) -> Entry:
+    def parts_json(self) -> Iterator[Iterator[bytes]]:
+        """The same as JSON, in pieces of an object each: a whole part would take 15 MB. Raises OSError."""
+        for number, part in enumerate(self._parts, 1):
+            yield part_json(self._empty(number), self._entries(part))
+
+    def _empty(self, number: int) -> PartManifest:
+        return PartManifest(association=self._facts.association, edge=self._facts.edge, part=number, entries=())
+
+    def _entries(self, part: _Part) -> Iterator[Entry]:
+        return (self._entry(self._records[number]) for number in part.records)
+
+    def _entry(self, record: Record) -> Entry:
         shared = self._shared_by_number[record.shared]
         return Entry(
-            key=self._key(uid, record, supersedes=supersedes),
+            key=self._key(record),
             size_bytes=record.size_bytes,
             digest=record.digest.hex(),
             sop_class_uid=shared.sop_class_uid,
-            sop_instance_uid=uid,
+            sop_instance_uid=record.sop_instance_uid,
             study_instance_uid=shared.study_instance_uid,
             series_instance_uid=shared.series_instance_uid,
             transfer_syntax_uid=shared.transfer_syntax_uid,
             received_at=from_microseconds(record.received),
-            supersedes=supersedes,
+            supersedes=record.supersedes,
         )
 
-    def _key(self, uid: str, record: _Record, *, supersedes: bool) -> str:
+    def _key(self, record: Record) -> str:
         shared = self._shared_by_number[record.shared]
         return instance_key(
             edge=self._facts.edge,
@@ -177,8 +172,8 @@ class Placement:
             part=record.part,
             study_uid=shared.study_instance_uid,
             series_uid=shared.series_instance_uid,
-            sop_uid=uid,
-            other_digest=record.digest.hex() if supersedes else "",
+            sop_uid=record.sop_instance_uid,
+            other_digest=record.digest.hex() if record.supersedes else "",
         )
 
     def _share(self, index: ObjectIndex) -> int:
@@ -195,10 +190,9 @@ class Placement:
     def _quarantine(self, index: ObjectIndex, size_bytes: int, received_at: datetime, reason: str) -> Place:
         content = (index.sop_instance_uid, index.digest, index.transfer_syntax_uid)
         if content in self._quarantined:
-            self.identical_repeats += 1
             arrival, held = self._quarantined[content]
             return Place(held.key, repeats=arrival, quarantined=True)
-        name = f"{self._arrivals:06d}-{safe_name(index.sop_instance_uid)}.dcm"
+        name = f"{self._arrivals + 1:06d}-{safe_name(index.sop_instance_uid)}.dcm"
         held = QuarantinedObject(
             key=quarantine_key(self._facts.edge, self._facts.association, name),
             size_bytes=size_bytes,
@@ -208,7 +202,7 @@ class Placement:
             transfer_syntax_uid=index.transfer_syntax_uid,
             received_at=received_at,
         )
-        self._quarantined[content] = self._arrivals - 1, held
+        self._quarantined[content] = self._arrivals, held
         return Place(held.key, quarantined=True)
 
     def _first_part_with_room(self, *, after: int, size_bytes: int) -> int:

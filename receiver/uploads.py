@@ -16,6 +16,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from contract import Ending
@@ -160,13 +161,13 @@ class AssociationUpload:
     def __init__(self, uploads: Uploads, folder: AssociationFolder) -> None:
         self.uploads, self.folder = uploads, folder
         self.association = folder.facts.association
-        self._placement = Placement(folder.facts)
+        self._placement = Placement(folder.facts, folder.scratch())
         self._lock = threading.Lock()
         self._arrivals = Arrivals()
         self._taken = self._placed = self._done = 0
         self._next = _NextObject(self)
         self._confirmations: dict[int, threading.Event] = {}  # by number of arrival
-        self._waiting: dict[int, tuple[_ObjectTask, ObjectIndex]] = {}  # read, but an earlier object is not yet
+        self._waiting: dict[int, _ObjectTask] = {}  # read, but an earlier object is not yet
         self._repeats: dict[int, list[_ObjectTask]] = {}  # by the number of arrival of what they wait for
         self._ended: tuple[Ending, datetime] | None = None
         self._finishing = self._announced = False
@@ -210,24 +211,31 @@ class AssociationUpload:
         if complete:
             self.uploads.submit(self)
 
-    def place(self, task: _ObjectTask, index: ObjectIndex) -> bool:
-        """Decide the key of an object, and of those after it that waited for it; these are queued.
+    def place(self, task: _ObjectTask) -> bool:
+        """Decide the key of an object that was read, and of those after it that waited for it; these are queued.
 
-        False when an earlier object is still being read: whoever places it queues this one.
+        False when an earlier object is still being read: whoever places it queues this one. Raises OSError, of this object
+        alone; then it may be called again.
         """
-        placed = False
         with self._lock:
-            self._waiting[task.arrival] = task, index
-            while self._placed in self._waiting:
-                one, its_index = self._waiting.pop(self._placed)
-                one.place = self._placement.add(its_index, one.stored.size_bytes, one.stored.received_at)
-                one.verified = VerifiedObject(its_index.sop_class_uid, its_index.sop_instance_uid, one.place.quarantined)
+            self._waiting[task.arrival] = task
+            while one := self._waiting.get(self._placed):
+                assert one.index is not None  # noqa: S101 - it was read
+                try:
+                    one.place = self._placement.add(one.index, one.stored.size_bytes, one.stored.received_at)
+                except OSError:
+                    del self._waiting[self._placed]
+                    if one is task:
+                        raise
+                    self.uploads.submit(one)  # it is told when its turn comes
+                    break
+                one.verified = VerifiedObject(one.index.sop_class_uid, one.index.sop_instance_uid, one.place.quarantined)
+                one.index = None
+                del self._waiting[self._placed]
                 self._placed += 1
-                if one is task:
-                    placed = True
-                else:
+                if one is not task:
                     self.uploads.submit(one)
-        return placed
+            return task.place is not None
 
     def object_done(self, task: _ObjectTask, place: Place) -> None:
         """One more object is in S3, or is a repeat: that is done when what it repeats is."""
@@ -278,10 +286,11 @@ class AssociationUpload:
         manifest = folder.kept_manifest()
         if manifest is None:
             assert folder.sealed is not None  # noqa: S101 - `run` sealed it
-            manifest, parts = self._placement.manifests(folder.sealed, folder.members(folder.sealed.ended_at))
-            folder.keep_manifests(manifest, parts)
-        for part in manifest.parts:
-            cloud.put_bytes(part_manifest_key(manifest.edge, manifest.association, part.part), folder.kept_bytes(part.part))
+            manifest = self._placement.manifest(folder.sealed, folder.members(folder.sealed.ended_at))
+            folder.keep_manifests(manifest, self._placement.parts_json())
+        for number in (part.part for part in manifest.parts):
+            key, path = part_manifest_key(manifest.edge, manifest.association, number), folder.kept_part(number)
+            cloud.put_file(key, partial(folder.files.open, path), folder.files.size(path))
         cloud.put_bytes(manifest_key(manifest.edge, manifest.association), folder.kept_bytes())
         cloud.send_message(to_json(InboundMessage.announcing(manifest, self.uploads.bucket)).decode())
         if manifest.quarantined and self.uploads.quarantine is not None:
@@ -310,27 +319,27 @@ class AssociationUpload:
 class _ObjectTask:
     """One object: read it, place it, PUT it."""
 
-    __slots__ = ("_read", "arrival", "association", "place", "stored", "upload", "verified")
+    __slots__ = ("arrival", "association", "index", "place", "stored", "upload", "verified")
 
     def __init__(self, upload: AssociationUpload, stored: StoredObject, arrival: int) -> None:
         self.upload, self.stored, self.arrival = upload, stored, arrival
         self.association = upload.association
         self.place: Place | None = None  # None while it is not read, or an earlier one is not
         self.verified: VerifiedObject | None = None  # what the ledger is to remember; None while it is not placed
-        self._read = False
+        self.index: ObjectIndex | None = None  # while it is read and not placed
 
     def run(self) -> None:
         """Raises CloudError, OSError, Part10Error."""
         files, stored, content = self.upload.folder.files, self.stored, None
-        if not self._read:
-            if stored.size_bytes <= SMALL_MAX_BYTES:
-                with files.open(stored.path) as file:
-                    content = file.read()
-                index = index_bytes(content)
-            else:
-                index = index_object(lambda: files.open(stored.path))
-            self._read = True
-            if not self.upload.place(self, index):
+        if self.place is None:
+            if self.index is None:
+                if stored.size_bytes <= SMALL_MAX_BYTES:
+                    with files.open(stored.path) as file:
+                        content = file.read()
+                    self.index = index_bytes(content)
+                else:
+                    self.index = index_object(lambda: files.open(stored.path))
+            if not self.upload.place(self):
                 return
         assert self.place is not None  # noqa: S101 - whoever placed it queued it
         if not self.place.repeat:
@@ -347,7 +356,9 @@ def _objects_of(folder: AssociationFolder) -> Iterator[VerifiedObject]:
     manifest = folder.kept_manifest()
     assert manifest is not None  # noqa: S101 - it was announced
     for part in manifest.parts:
-        for entry in from_json(PartManifest, folder.kept_bytes(part.part)).entries:
+        with folder.files.open(folder.kept_part(part.part)) as file:
+            entries = from_json(PartManifest, file.read()).entries
+        for entry in entries:
             yield VerifiedObject(entry.sop_class_uid, entry.sop_instance_uid, quarantined=False)
     for one in manifest.quarantined:
         yield VerifiedObject(one.sop_class_uid, one.sop_instance_uid, quarantined=True)

@@ -204,6 +204,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -512")  # KiB; the system keeps the file's pages as well
         connection.executescript(_SCHEMA)
     except sqlite3.Error:
         connection.close()

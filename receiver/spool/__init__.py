@@ -12,6 +12,7 @@ Format
         000001.unacknowledged                      empty: the object of this number was answered 0xA700, though it is kept
         member-1-ended.json                        with AHI_INGEST_COALESCE_SECONDS: how and when the association ended
         member-2.json, member-2-ended.json ...     one that went on in its folder; the number of its first object; its end
+        placed.tmp                                 of many objects, what was placed: for the memory's sake (scratch.py)
         sealed.json                                how and when the association ended, its sequence number
         manifest.json, part-1.json ...             what is announced; present once every object is in S3
     <spool>/out/<boot id>/removed-<association id>/   announced; being removed

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contract import Ending
-from contract.manifest import AssociationManifest, Member, PartManifest
+from contract.manifest import AssociationManifest, Member
 from contract.strict import ContractError, from_json, to_json
 from receiver.filesystem import Chunk, FileSystem
 from receiver.spool.boot import Boot
@@ -18,6 +18,7 @@ from receiver.spool.documents import Seal, StartFacts
 from receiver.spool.durable import TEMPORARY, remove_tree, write_file
 from receiver.spool.leftover import Leftover
 from receiver.spool.members import Members, read_members
+from receiver.spool.scratch import Scratch
 
 _OBJECT_NAME = re.compile(r"([0-9]{6,})-([0-9]{8}T[0-9]{6})([0-9]{3})Z\.dcm", re.ASCII)
 _UNACKNOWLEDGED = ".unacknowledged"
@@ -191,10 +192,14 @@ class AssociationFolder:
         """The objects in order of arrival, as the folder holds them. Raises OSError."""
         return stored_objects(self.files, self.path)
 
-    def keep_manifests(self, manifest: AssociationManifest, parts: Iterable[PartManifest]) -> None:
-        """Keep what will be announced, once every object is in S3. Raises OSError."""
-        for part in parts:
-            write_file(self.files, self.path, f"part-{part.part}.json", to_json(part))
+    def scratch(self) -> Scratch:
+        """A file for what need not stay in memory."""
+        return Scratch(self.files, lambda: self.path)
+
+    def keep_manifests(self, manifest: AssociationManifest, parts: Iterable[Iterable[bytes]]) -> None:
+        """Keep what will be announced, once every object is in S3; `parts` are JSON in pieces. Raises OSError."""
+        for number, part in enumerate(parts, 1):
+            write_file(self.files, self.path, self.kept_part(number).name, part)
         write_file(self.files, self.path, "manifest.json", to_json(manifest))
         self.files.sync_folder(self.path)
 
@@ -206,9 +211,13 @@ class AssociationFolder:
         """The manifest; None while none is kept. Raises OSError, ContractError."""
         return from_json(AssociationManifest, self.kept_bytes()) if self.has_manifest() else None
 
-    def kept_bytes(self, part: int = 0) -> bytes:
-        """The kept manifest as it is, or that of a part. Raises OSError."""
-        return self._read(f"part-{part}.json" if part else "manifest.json")
+    def kept_bytes(self) -> bytes:
+        """The kept manifest as it is. Raises OSError."""
+        return self._read("manifest.json")
+
+    def kept_part(self, part: int) -> Path:
+        """The file of the kept manifest of a part."""
+        return self.path / f"part-{part}.json"
 
     def remove(self) -> None:
         """Remove the folder, which holds nothing that is still needed. Raises OSError; then it may be called again."""
@@ -218,12 +227,13 @@ class AssociationFolder:
                 self.files.rename(self._boot.path, self.path.name, removed)
                 self.path = self._boot.path / removed
             self.files.sync_folder(self._boot.path)  # before anything in it goes: half a folder is not to be recovered
-            for name in self.files.names(self.path):
-                if _OBJECT_NAME.fullmatch(name):
-                    self._boot.recycled.keep(self.path / name)
-            remove_tree(self.files, self.path)
+            remove_tree(self.files, self.path, keep=self._recycle)
             self._made = False
         self._boot.forget(self.facts.association)
+
+    def _recycle(self, path: Path) -> None:
+        if _OBJECT_NAME.fullmatch(path.name):
+            self._boot.recycled.keep(path)
 
     def _make(self) -> None:
         self._broken = True  # unless all of this succeeds: a folder's failed sync is not tried again

@@ -115,6 +115,12 @@ class ForgetfulFileSystem:
         self._open[file] = opened, at + len(content)
         return len(content)
 
+    def write_at(self, path: Path, at: int, content: bytes) -> None:
+        self._count()
+        file = self._folder(path.parent).names.setdefault(path.name, _File())
+        assert isinstance(file, _File)
+        file.data[at : at + len(content)] = content
+
     def cut(self, file: int, size_bytes: int) -> None:
         self._count()
         del self._open[file][0].data[size_bytes:]
@@ -159,9 +165,9 @@ class ForgetfulFileSystem:
             raise OSError(errno.ENOTEMPTY, "not empty")
         del self._folder(path.parent).names[path.name]
 
-    def names(self, path: Path) -> list[str]:
+    def names(self, path: Path, *, at_most: int | None = None) -> list[str]:
         self._alive()
-        return sorted(self._folder(path).names, reverse=True)  # an order that no code should rely upon
+        return sorted(self._folder(path).names, reverse=True)[:at_most]  # an order that no code should rely upon
 
     def size(self, path: Path) -> int:
         return len(self._file(path).data)

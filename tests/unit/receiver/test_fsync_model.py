@@ -26,6 +26,7 @@ from contract import Ending
 from contract.manifest import AssociationManifest, PartManifest
 from contract.message import InboundMessage
 from contract.strict import from_json
+from receiver import records
 from receiver.cloud import CloudUnavailableError
 from receiver.coalescing import Coalescing
 from receiver.index import ObjectIndex, index_bytes
@@ -309,6 +310,16 @@ def run(
     return calls
 
 
+def run_failing(fail_at: int, life: Life) -> None:
+    """Live with a disk that fails once, lose the power, recover, check."""
+    world, disk = World(), ForgetfulFileSystem()
+    disk.fail_at = fail_at
+    life(world, disk)
+    disk = disk.crashed(POWER_LOSS)
+    recover(world, disk)
+    check(world, disk)
+
+
 CALLS = run(-1, KILL_9)
 """How many calls the whole life takes."""
 SHARED_CALLS = run(-1, KILL_9, life=live_shared)
@@ -382,13 +393,20 @@ def test_a_manifest_that_may_be_in_s3_is_announced_as_it_is_by_a_later_version_t
 
 
 def test_a_disk_that_fails_at_any_call_loses_no_acknowledged_object() -> None:
-    for fail_at, life in [(n, live) for n in range(CALLS)] + [(n, live_shared) for n in range(SHARED_CALLS)]:
-        world, disk = World(), ForgetfulFileSystem()
-        disk.fail_at = fail_at
-        life(world, disk)
-        disk = disk.crashed(POWER_LOSS)
-        recover(world, disk)
-        check(world, disk)
+    for fail_at in range(CALLS):
+        run_failing(fail_at, live)
+    for fail_at in range(SHARED_CALLS):
+        run_failing(fail_at, live_shared)
+
+
+def test_what_was_placed_may_be_on_the_disk_whenever_it_crashes_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "HELD_BYTES", 1)  # as if each object were the last of hundreds
+    calls = run(-1, KILL_9)
+    assert calls > CALLS
+    for at in range(calls):
+        for chooser in CHOOSERS:
+            run(at, chooser)
+        run_failing(at, live)
 
 
 def sites(life: Life, calls: int) -> set[Site]:

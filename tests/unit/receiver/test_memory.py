@@ -11,9 +11,11 @@ from pathlib import Path
 
 from contract import Ending
 from receiver.arrivals import Arrivals
+from receiver.filesystem import LocalFileSystem
 from receiver.index import ObjectIndex
 from receiver.placement import Placement
 from receiver.spool import Seal, StartFacts, StoredObject
+from receiver.spool.scratch import Scratch
 from receiver.uploads import Uploads
 from tests.support.cloud import FakeCloud
 from tests.unit.receiver.test_uploads import Sender
@@ -90,12 +92,13 @@ def test_the_oldest_that_waits_is_told_whatever_the_order_in_which_s3_gets_them(
     assert arrivals.stored(4, Path("/spool")).name == "000005-20261124T021510000Z.dcm"
 
 
-def test_an_object_that_was_placed_costs_three_hundred_bytes_and_its_manifest_is_whole() -> None:
-    placement = Placement(FACTS)
-    assert bytes_each(lambda number: placement.add(index(number), 500, NOW + timedelta(milliseconds=number))) < 300
-    manifest, parts = placement.manifests(Seal(ending=Ending.RELEASED, ended_at=NOW, sequence=1))
-    entries = [entry for part in parts for entry in part.entries]
+def test_an_object_that_was_placed_costs_fifty_bytes_and_its_manifest_is_whole(tmp_path: Path) -> None:
+    placement = Placement(FACTS, Scratch(LocalFileSystem(), lambda: tmp_path))
+    assert bytes_each(lambda number: placement.add(index(number), 500, NOW + timedelta(milliseconds=number))) < 50
+    manifest = placement.manifest(Seal(ending=Ending.RELEASED, ended_at=NOW, sequence=1))
+    entries = [entry for part in placement.parts() for entry in part.entries]
     assert [part.objects for part in manifest.parts] == [5000, 5000, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["placed.tmp"]
     assert [entry.sop_instance_uid for entry in entries] == [index(number).sop_instance_uid for number in range(OBJECTS + 1)]
     assert entries[7].received_at == NOW + timedelta(milliseconds=7)
     assert (entries[7].digest, entries[7].series_instance_uid) == (index(7).digest, index(7).series_instance_uid)

@@ -47,8 +47,7 @@ def placement() -> Placement:
 
 
 def manifests(placement: Placement) -> tuple[AssociationManifest, list[PartManifest]]:
-    manifest, parts = placement.manifests(Seal(ending=Ending.RELEASED, ended_at=NOW, sequence=1))
-    return manifest, list(parts)
+    return placement.manifest(Seal(ending=Ending.RELEASED, ended_at=NOW, sequence=1)), list(placement.parts())
 
 
 def test_a_faulty_object_is_in_quarantine_and_in_no_part(placement: Placement) -> None:

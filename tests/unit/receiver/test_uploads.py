@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 from contract import Ending
 from contract.manifest import PartManifest
 from contract.strict import from_json
+from receiver import records
 from receiver.cloud import CloudRefusedError, CloudUnavailableError
 from receiver.part10 import head_bytes
 from receiver.spool import AssociationFolder, Spool
@@ -252,3 +254,107 @@ def test_a_removal_that_fails_does_not_send_the_message_again() -> None:
             sender.uploads.run_next()
     assert sender.uploads.run_next()
     assert (len(cloud.messages), sender.uploads.open_associations) == (1, 0)
+
+
+def test_an_object_that_cannot_be_placed_is_tried_again_and_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch, workers: Callable[[Uploads], UploadWorkers]
+) -> None:
+    monkeypatch.setattr(records, "HELD_BYTES", 1)
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    failing, real = threading.Event(), sender.disk.open
+
+    def open_or_fail(path: Path) -> IO[bytes]:
+        if path.name == "placed.tmp" and not failing.is_set():
+            raise OSError(errno.EIO, "unreadable")
+        return real(path)
+
+    sender.disk.open = open_or_fail  # type: ignore[method-assign]
+    workers(sender.uploads)
+    for uid in ("1.1", "1.2", "1.1", "1.3", "1.4"):  # to know the third for a repeat, what was placed has to be read
+        sender.store(folder, upload, uid, uid.encode() * 50)
+    upload.end(Ending.RELEASED, NOW)
+    assert not sender.uploads.wait_until_done(0.5)
+    assert len(cloud.objects) == 2
+    assert cloud.messages == []
+    failing.set()
+    assert sender.uploads.wait_until_done(20)
+    assert entries(cloud) == ["1.1", "1.2", "1.3", "1.4"]
+    assert len(cloud.messages) == 1
+    assert not [path for path in sender.disk.tree() if "placed" in path]
+
+
+class Unplaceable:
+    """Whether what was placed can be read, which a repeat needs."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.now, self._open = False, sender.disk.open
+        sender.disk.open = self._open_or_fail  # type: ignore[method-assign]
+
+    def _open_or_fail(self, path: Path) -> IO[bytes]:
+        if path.name == "placed.tmp" and self.now:
+            raise OSError(errno.EIO, "unreadable")
+        return self._open(path)
+
+
+def announced(sender: Sender, upload: AssociationUpload, cloud: FakeCloud) -> list[str]:
+    """The manifest's objects, once all that is left was done."""
+    upload.end(Ending.RELEASED, NOW)
+    while sender.uploads.run_next():
+        pass
+    assert len(cloud.messages) == 1
+    return entries(cloud)
+
+
+def test_an_object_that_cannot_be_placed_is_queued_once_while_others_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "HELD_BYTES", 1)
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    unplaceable = Unplaceable(sender)
+    sender.store(folder, upload, "1.1", b"first")
+    assert sender.uploads.run_next()
+    sender.store(folder, upload, "1.1", b"first")
+    sender.store(folder, upload, "1.2", b"later")
+    unplaceable.now = True
+    with pytest.raises(OSError, match="unreadable"):
+        sender.uploads.run_next()
+    unplaceable.now = False
+    assert sender.uploads.run_next()  # the later one: it waits for the repeat
+    assert len(cloud.objects) == 1
+    assert announced(sender, upload, cloud) == ["1.1", "1.2"]
+
+
+def test_an_object_that_waited_and_then_cannot_be_placed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "HELD_BYTES", 1)
+    cloud = FakeCloud()
+    sender = Sender(cloud)
+    folder, upload = sender.begin()
+    sender.store(folder, upload, "1.1", b"first")
+    assert sender.uploads.run_next()
+    reading, go_on = threading.Event(), threading.Event()
+    real = sender.disk.open
+
+    def slow_open(path: Path) -> IO[bytes]:
+        if path.name.startswith("000002"):
+            reading.set()
+            assert go_on.wait(10)
+        return real(path)
+
+    sender.disk.open = slow_open  # type: ignore[method-assign]
+    sender.store(folder, upload, "1.2", b"slow")
+    sender.store(folder, upload, "1.1", b"first")
+    slow = threading.Thread(target=sender.uploads.run_next)
+    slow.start()
+    assert reading.wait(10)
+    assert sender.uploads.run_next()  # the repeat, which waits for the slow one
+    unplaceable = Unplaceable(sender)
+    unplaceable.now = True
+    go_on.set()
+    slow.join(10)
+    assert len(cloud.objects) == 2
+    with pytest.raises(OSError, match="unreadable"):
+        sender.uploads.run_next()
+    unplaceable.now = False
+    assert announced(sender, upload, cloud) == ["1.1", "1.2"]
