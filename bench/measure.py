@@ -18,13 +18,28 @@ _SETTLE_SECONDS, _IDLE_SECONDS = 0.4, 0.03
 
 
 def cpu_seconds(root: psutil.Process) -> float:
-    """User and system time of a process, of its living descendants, and of those it has waited for."""
+    """User and system time of a process, of its descendants, and of those it has waited for.
+
+    The kernel tells both in hundredths of a second, cut: of sixteen processes that ran for 5 ms each nothing would be seen. It
+    tells nanoseconds of each thread, but only while there is one. So what is more counts.
+    """
     total = 0.0
     for process in _tree(root):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
+            total += max(times.user + times.system, _scheduled_seconds(process.pid))
+            total += times.children_user + times.children_system
     return total
+
+
+def _scheduled_seconds(pid: int) -> float:
+    """How long the present threads of a process ran; 0 where the kernel does not say."""
+    nanoseconds = 0
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                nanoseconds += int((thread / "schedstat").read_text(encoding="ascii").split()[0])
+    return nanoseconds / 1e9
 
 
 def settle(root: psutil.Process, within_seconds: float = 15) -> None:

@@ -165,9 +165,12 @@ def main() -> None:
     parser.add_argument("--at-once", default="1,8,16", help="uploads of a client (1,8,16)")
     parser.add_argument("--share", type=float, default=1, help="of the objects that each client uploads (1)")
     parser.add_argument("--objects", type=int, default=600, help="CT objects for receiving and uploading at once (600)")
+    parser.add_argument("--scripts", default=",".join(SCRIPTS), help=f"that watch ({','.join(SCRIPTS)})")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))  # noqa: S108
     arguments = parser.parse_args()
-    console, run = Console(stderr=True), int(time.time())
+    console, run, scripts = Console(stderr=True), int(time.time()), arguments.scripts.split(",")
+    if unknown := set(scripts) - set(SCRIPTS):
+        parser.error(f"no such script: {', '.join(sorted(unknown))}; there are {', '.join(SCRIPTS)}")
     at_once = [int(concurrency) for concurrency in arguments.at_once.split(",")]
     cases = [
         (size, size_bytes, max(1, round(count * arguments.share)), concurrency, client)
@@ -182,7 +185,7 @@ def main() -> None:
                 queues = stack.enter_context(MiniStack.start(folder / "queues", free_port()))
                 queue_url = queues.aws.sqs.create_queue(QueueName="bench")["QueueUrl"]
                 clients(server, run, kept, which, cases)
-                for both in (OURS, *WATCHED):
+                for both in (OURS, *(name for name, script in WATCHED.items() if script in scripts)):
                     run += 1
                     objects = arguments.objects // (SLOW_SHARE if WATCHED.get(both) == COPY else 1)
                     objects = max(objects, _ASSOCIATIONS)

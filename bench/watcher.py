@@ -65,6 +65,7 @@ def all_at_once(folder: Path, target: str) -> None:
 
 
 def _aws(*arguments: str) -> None:
+    """AWS's command line, which `./dev bench` brings."""
     subprocess.run([_AWS, "s3", *arguments, "--only-show-errors"], check=True)  # noqa: S603 - AWS's own program
 
 
