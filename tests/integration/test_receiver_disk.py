@@ -174,6 +174,7 @@ def test_an_object_that_cannot_be_read_at_the_start_keeps_neither_others_nor_new
         assert edge.receiver.report().uploading == 1
         assert [record.__dict__["folder"] for record in caplog.records if "taken up" in record.message] == [first]
         disk.broken = False
+        until(lambda: len(cloud.messages) == 3, "it is looked at again, as it is each 5 s", 15)
         (late,) = edge.announced()
         assert (late.manifest.association, late.manifest.objects) == (first, 1)
         until(lambda: edge.receiver.is_idle, "idle")
